@@ -1,0 +1,50 @@
+"""Turn samples into statements, each with its uncertainty.
+
+Five families on one ground floor: `density`, `information`, `score`, `quantile` and
+`conformal`. A family is imported when it is first used, so that `import estimators`
+costs no more than `import jax`.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from estimators import (
+        conformal as conformal,
+        data as data,
+        density as density,
+        information as information,
+        io as io,
+        quantile as quantile,
+        report as report,
+        score as score,
+        testing as testing,
+        training as training,
+    )
+
+__version__ = "0.1.0"
+
+_ROOMS = (
+    "conformal",
+    "data",
+    "density",
+    "information",
+    "io",
+    "quantile",
+    "report",
+    "score",
+    "testing",
+    "training",
+)
+
+__all__ = ["__version__", *_ROOMS]
+
+
+def __getattr__(name: str):
+    if name in _ROOMS:
+        return importlib.import_module(f"estimators.{name}")
+    raise AttributeError(f"module 'estimators' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

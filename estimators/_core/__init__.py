@@ -1,0 +1,31 @@
+"""The ground floor: what every family stands on. It knows no family."""
+
+from estimators._core import _checks as checks
+from estimators._core._base import Choice, Fitted, Spec, Stored
+from estimators._core._log_sum_exp import log_sum_exp
+from estimators._core._moments import (
+    constant_columns,
+    effective_sample_size,
+    weighted_covariance,
+    weighted_mean,
+    whiten,
+    whitening,
+)
+from estimators._core._order_statistics import order_statistic, weighted_quantile
+
+__all__ = [
+    "Choice",
+    "Fitted",
+    "Spec",
+    "Stored",
+    "checks",
+    "constant_columns",
+    "effective_sample_size",
+    "log_sum_exp",
+    "order_statistic",
+    "weighted_covariance",
+    "weighted_mean",
+    "weighted_quantile",
+    "whiten",
+    "whitening",
+]

@@ -1,0 +1,47 @@
+"""Spec and Fitted: the two kinds of object that every estimator is made of."""
+
+import equinox as eqx
+
+
+class Stored(eqx.Module):
+    """A frozen pytree of arrays that `estimators.io` can save by name.
+
+    Every subclass is registered under its qualified name, so that a file says which
+    class it holds and loading it never imports what the reader did not.
+    """
+
+    _registry = {}
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        Stored._registry[f"{cls.__module__}.{cls.__qualname__}"] = cls
+
+    def __hash__(self):
+        # `jax.jit(fitted.method)` hashes what it is given. Without this message the
+        # first thing that a user tries ends in "unhashable type: ArrayImpl".
+        name = type(self).__name__
+        raise TypeError(
+            f"{name} holds arrays and is data to jax.jit, not a constant. Write "
+            f"jax.jit({name}.method)(fitted, x), or equinox.filter_jit(fitted.method)(x)."
+        )
+
+
+class Spec(Stored):
+    """What is asked for: hyper-parameters and a `fit` (or `estimate`, `calibrate`)."""
+
+
+class Fitted(Stored):
+    """What was learned: arrays, the methods that they can serve, and `info`."""
+
+
+class Choice(Stored):
+    """A name chosen from a list, carried as a pytree without leaves.
+
+    It lets one field hold either a name ("scott") or an array, where a bare string
+    would be refused by jax.jit.
+    """
+
+    name: str = eqx.field(static=True)
+
+    def __repr__(self):
+        return repr(self.name)

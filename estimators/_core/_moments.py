@@ -1,0 +1,71 @@
+"""Weighted mean and covariance, and the linear map that whitens by them."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+def weighted_mean(
+    points: Float[Array, "n d"], weights: Float[Array, " n"]
+) -> Float[Array, " d"]:
+    """Mean of the rows; `weights` sum to one.
+
+    It is taken relative to the first row: far from the origin a plain sum loses the digits
+    that hold the spread, and a constant column would come out with a spread that is not 0.
+    """
+    origin = points[0]
+    return origin + _product(weights, points - origin)
+
+
+def weighted_covariance(
+    points: Float[Array, "n d"], weights: Float[Array, " n"], mean: Float[Array, " d"]
+) -> Float[Array, "d d"]:
+    """Unbiased covariance, `sum w y y^T / (1 - sum w^2)`; `weights` sum to one.
+
+    With equal weights the divisor is n - 1; with others it is that of reliability weights,
+    as in `numpy.cov(aweights=)` and `scipy.stats.gaussian_kde`.
+    """
+    centred = points - mean
+    return _product(centred.T * weights, centred) / (1 - jnp.sum(weights**2))
+
+
+def effective_sample_size(weights: Float[Array, " n"]) -> Float[Array, ""]:
+    """Kish's `(sum w)^2 / sum w^2`."""
+    return jnp.sum(weights) ** 2 / jnp.sum(weights**2)
+
+
+def constant_columns(points: Float[Array, "n d"]) -> Bool[Array, " d"]:
+    """Which columns never change."""
+    return jnp.all(points == points[0], axis=0)
+
+
+def whitening(
+    covariance: Float[Array, "d d"],
+) -> tuple[Float[Array, "d d"], Float[Array, ""], Bool[Array, ""]]:
+    """Factor a covariance for whitening.
+
+    Returns:
+        The lower Cholesky factor `C`, with `C C^T` the covariance; the log-determinant of
+        `C`; and whether the covariance is positive definite to working precision. The
+        columns are scaled to unit variance before the test, so units do not matter.
+    """
+    scale = jnp.sqrt(jnp.diagonal(covariance))
+    factor = jnp.linalg.cholesky(covariance / (scale[:, None] * scale[None, :]))
+    diagonal = jnp.diagonal(factor)
+    # The diagonal of the factor of a correlation matrix is sqrt(1 - R^2) of each column on
+    # those before it: rounding leaves about sqrt(eps) of an exact linear dependence.
+    limit = 4 * jnp.sqrt(covariance.shape[0] * jnp.finfo(covariance.dtype).eps)
+    definite = jnp.all(jnp.isfinite(diagonal)) & jnp.all(diagonal > limit)
+    factor = factor * scale[:, None]
+    return factor, jnp.sum(jnp.log(jnp.diagonal(factor))), definite
+
+
+def whiten(
+    points: Float[Array, "n d"], location: Float[Array, " d"], factor: Float[Array, "d d"]
+) -> Float[Array, "n d"]:
+    """`C^-1 (y - location)` for each row y."""
+    return jax.scipy.linalg.solve_triangular(factor, (points - location).T, lower=True).T
+
+
+def _product(a, b):
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
