@@ -1,1 +1,32 @@
-"""(being built)"""
+"""Which set holds the answer with the coverage that I asked for?
+
+    calibrated = conformal.SplitRegression(coverage=0.9).calibrate(predictions, y)
+    lower, upper = calibrated.interval(new_predictions)
+
+    spec = conformal.ConformalizedQuantileRegression(coverage=0.9)
+    lower, upper = spec.calibrate(low, high, y).interval(new_low, new_high)
+
+The guarantee needs no model to be right: the calibration rows and the new row must be
+exchangeable, and the predictions must come from a model that saw neither. Ranks are exact;
+with too few calibration rows for the coverage asked, the set is infinite and says why.
+"""
+
+from estimators.conformal._coverage import CoverageBand, coverage_band
+from estimators.conformal._quantile import calibration_size, conformal_quantile, conformal_rank
+from estimators.conformal._quantile_regression import (
+    CalibratedQuantileRegression,
+    ConformalizedQuantileRegression,
+)
+from estimators.conformal._split import CalibratedRegression, SplitRegression
+
+__all__ = [
+    "CalibratedQuantileRegression",
+    "CalibratedRegression",
+    "ConformalizedQuantileRegression",
+    "CoverageBand",
+    "SplitRegression",
+    "calibration_size",
+    "conformal_quantile",
+    "conformal_rank",
+    "coverage_band",
+]

@@ -1,0 +1,126 @@
+"""Bandwidth rules, as multiples of the whitened data's unit standard deviation."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from estimators._core import log_sum_exp
+
+# Leave-one-out is a mean over queries: 2048 of them fix the bandwidth of a large table to
+# about 1 % (its error falls with the square root), and the sum still runs over all points.
+LEAVE_ONE_OUT_QUERIES = 2048
+MAX_STEPS = 40
+
+
+def scott(effective_sample_size: Float[Array, ""], dimension: int) -> Float[Array, ""]:
+    """Scott's factor `n^(-1/(d+4))` (Scott 1992, eq. 6.44)."""
+    return effective_sample_size ** (-1.0 / (dimension + 4))
+
+
+def silverman(effective_sample_size: Float[Array, ""], dimension: int) -> Float[Array, ""]:
+    """Silverman's factor `(n (d+2)/4)^(-1/(d+4))` (Silverman 1986, eq. 4.14)."""
+    return (effective_sample_size * (dimension + 2) / 4.0) ** (-1.0 / (dimension + 4))
+
+
+def leave_one_out_log_likelihood(
+    log_bandwidth: Float[Array, ""],
+    points: Float[Array, "n d"],
+    log_weights: Float[Array, " n"],
+) -> Float[Array, ""]:
+    """Weighted mean over rows of the log density that the other rows give it.
+
+    Rows that equal the query exactly are left out with it: a copy would otherwise make
+    the likelihood grow without bound as the bandwidth falls to zero. Systematic sampling
+    keeps at most 2048 queries.
+
+    Args:
+        log_bandwidth: log of the bandwidth in the units of `points`.
+        points: whitened points.
+        log_weights: log weights with sum of weights one.
+    """
+    stride = -(-points.shape[0] // LEAVE_ONE_OUT_QUERIES)
+    labels = row_labels(points)
+    queries, query_labels, query_log_weights = (
+        a[::stride] for a in (points, labels, log_weights)
+    )
+
+    def excluding(precision):
+        return log_sum_exp(
+            queries,
+            points,
+            log_weights,
+            precision,
+            query_labels=query_labels,
+            point_labels=labels,
+        )
+
+    dimension = points.shape[1]
+    log_kernel = -dimension * (log_bandwidth + 0.5 * jnp.log(2 * jnp.pi))
+    remaining = jax.lax.stop_gradient(excluding(0.0))  # log of the weight that is left
+    value = excluding(jnp.exp(-2 * log_bandwidth)) - remaining + log_kernel
+    weights = jnp.exp(query_log_weights)
+    alone = jnp.isneginf(remaining)
+    total = jnp.sum(jnp.where(alone, 0, weights * jnp.where(alone, 0, value)))
+    return total / jnp.sum(jnp.where(alone, 0, weights))
+
+
+def leave_one_out(
+    points: Float[Array, "n d"],
+    log_weights: Float[Array, " n"],
+    start: Float[Array, ""],
+) -> tuple[Float[Array, ""], Int[Array, ""], Float[Array, ""]]:
+    """The bandwidth of the largest leave-one-out likelihood, by Newton steps on its log.
+
+    Returns:
+        The bandwidth; the number of steps taken; and the last step's size in log bandwidth,
+        which is below 1e-3 where the search converged.
+    """
+
+    def derivatives(log_bandwidth, points, log_weights):
+        def likelihood(t):
+            return leave_one_out_log_likelihood(t, points, log_weights)
+
+        def slope(t):
+            return jax.jvp(likelihood, (t,), (jnp.ones_like(t),))[1]
+
+        return jax.jvp(slope, (log_bandwidth,), (jnp.ones_like(log_bandwidth),))
+
+    fixed = jax.lax.stop_gradient((points, log_weights))
+
+    def step(state):
+        log_bandwidth, _, count = state
+        slope, curvature = derivatives(log_bandwidth, *fixed)
+        newton = -slope / curvature
+        # Where the likelihood is not concave Newton would walk downhill: go up a fixed step.
+        move = jnp.where(curvature < 0, jnp.clip(newton, -0.7, 0.7), 0.5 * jnp.sign(slope))
+        return log_bandwidth + move, jnp.abs(move), count + 1
+
+    def unfinished(state):
+        _, size, count = state
+        return (size > 1e-3) & (count < MAX_STEPS)
+
+    infinite = jnp.asarray(jnp.inf, points.dtype)
+    start = jax.lax.stop_gradient(jnp.log(start).astype(points.dtype))
+    log_bandwidth, size, steps = jax.lax.while_loop(unfinished, step, (start, infinite, jnp.zeros((), jnp.int32)))
+    # One more Newton step, now with derivatives in the data: by the implicit function
+    # theorem its derivative is that of the optimum, which the loop cannot give.
+    slope, curvature = derivatives(log_bandwidth, points, log_weights)
+    log_bandwidth = log_bandwidth - slope / jax.lax.stop_gradient(curvature)
+    return jnp.exp(log_bandwidth), steps, size
+
+
+def row_labels(points: Float[Array, "n d"]) -> Int[Array, " n"]:
+    """A 32-bit hash of each row's bits: equal rows have equal labels.
+
+    Two different rows share one by chance with probability 2^-32; leave-one-out then
+    leaves one point too many out of one sum.
+    """
+    bits = jax.lax.bitcast_convert_type(points + 0.0, jnp.uint32).reshape(points.shape[0], -1)
+
+    def mix(state, column):
+        state = (state ^ column) * jnp.uint32(0x85EBCA6B)
+        state = (state ^ (state >> 13)) * jnp.uint32(0xC2B2AE35)
+        return state ^ (state >> 16), None
+
+    seed = jnp.full(points.shape[0], 0x9E3779B9, jnp.uint32)
+    return jax.lax.bitcast_convert_type(jax.lax.scan(mix, seed, bits.T)[0], jnp.int32)
