@@ -21,7 +21,7 @@ class Stored(eqx.Module):
         # first thing that a user tries ends in "unhashable type: ArrayImpl".
         name = type(self).__name__
         raise TypeError(
-            f"{name} holds arrays and is data to jax.jit, not a constant. Write "
+            f"{name} is a pytree of arrays: data to jax.jit, not a constant. Write "
             f"jax.jit({name}.method)(fitted, x), or equinox.filter_jit(fitted.method)(x)."
         )
 

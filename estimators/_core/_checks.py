@@ -95,7 +95,9 @@ def as_vector(name: str, x, *, length: int | None = None, at_least: int = 1) -> 
     if length is not None and array.shape[0] != length:
         raise ValueError(f"{name} must have length {length}; got shape {array.shape}")
     if array.shape[0] < at_least:
-        raise ValueError(f"{name} must have at least {at_least} entries; got {array.shape[0]}")
+        raise ValueError(
+            f"{name} must have at least {at_least} entries; got shape {array.shape}"
+        )
     return finite(name, array)
 
 

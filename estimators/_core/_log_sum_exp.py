@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, ArrayLike, Float, Integer, Real
 
 # Measured on two CPU cores over 128..1024 x 512..2048, float32 and float64, d = 1..16: this
 # is within 5 % of the best everywhere, and its block of logits (2 or 4 MB) stays in cache.
@@ -25,7 +25,7 @@ def log_sum_exp(
     queries: Float[Array, "m d"],
     points: Float[Array, "n d"],
     log_weights: Float[Array, " n"],
-    precision: Float[Array, "..."] | float = 1.0,
+    precision: Real[ArrayLike, "..."] = 1.0,
     *,
     query_labels: Integer[Array, " m"] | None = None,
     point_labels: Integer[Array, " n"] | None = None,

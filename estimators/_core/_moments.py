@@ -14,7 +14,7 @@ def weighted_mean(
     that hold the spread, and a constant column would come out with a spread that is not 0.
     """
     origin = points[0]
-    return origin + _product(weights, points - origin)
+    return origin + _product(weights, points - origin[None])
 
 
 def weighted_covariance(
@@ -25,8 +25,8 @@ def weighted_covariance(
     With equal weights the divisor is n - 1; with others it is that of reliability weights,
     as in `numpy.cov(aweights=)` and `scipy.stats.gaussian_kde`.
     """
-    centred = points - mean
-    return _product(centred.T * weights, centred) / (1 - jnp.sum(weights**2))
+    centred = points - mean[None]
+    return _product(centred.T * weights[None], centred) / (1 - jnp.sum(weights**2))
 
 
 def effective_sample_size(weights: Float[Array, " n"]) -> Float[Array, ""]:
@@ -36,7 +36,7 @@ def effective_sample_size(weights: Float[Array, " n"]) -> Float[Array, ""]:
 
 def constant_columns(points: Float[Array, "n d"]) -> Bool[Array, " d"]:
     """Which columns never change."""
-    return jnp.all(points == points[0], axis=0)
+    return jnp.all(points == points[:1], axis=0)
 
 
 def whitening(
@@ -64,7 +64,7 @@ def whiten(
     points: Float[Array, "n d"], location: Float[Array, " d"], factor: Float[Array, "d d"]
 ) -> Float[Array, "n d"]:
     """`C^-1 (y - location)` for each row y."""
-    return jax.scipy.linalg.solve_triangular(factor, (points - location).T, lower=True).T
+    return jax.scipy.linalg.solve_triangular(factor, (points - location[None]).T, lower=True).T
 
 
 def _product(a, b):

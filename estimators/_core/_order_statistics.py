@@ -9,39 +9,52 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, ArrayLike, Float, Integer, Real
 
 
+@jax.jit
 def order_statistic(
-    values: Float[Array, " n"], rank: Integer[Array, ""] | int
+    values: Float[Array, " n"], rank: Integer[ArrayLike, ""]
 ) -> Float[Array, ""]:
     """The `rank`-th smallest of `values`, counted from 1.
 
     Returns -inf for a rank below 1, +inf for a rank above n: no such value exists, and the
-    only bound that holds is the infinite one. NaN among the values gives NaN.
+    only bound that holds is the infinite one. NaN among the values gives NaN. The
+    derivative is that of the value found (the mean, where several are equal).
     """
     n = values.shape[0]
-    rank = jnp.asarray(rank)
     found = _smallest(values, lambda below: jnp.sum(below, dtype=jnp.int32) >= rank)
     found = jnp.where(rank > n, jnp.inf, jnp.where(rank < 1, -jnp.inf, found))
-    return jnp.where(jnp.isnan(values).any(), jnp.nan, found).astype(values.dtype)
+    return _with_derivative(jnp.where(jnp.isnan(values).any(), jnp.nan, found), values)
 
 
+@jax.jit
 def weighted_quantile(
-    values: Float[Array, " n"],
-    weights: Float[Array, " n"],
-    mass: Float[Array, ""] | float,
+    values: Float[Array, " n"], weights: Float[Array, " n"], mass: Real[ArrayLike, ""]
 ) -> Float[Array, ""]:
     """The smallest v among `values` with `sum(weights[values <= v]) >= mass`.
 
     `mass` is in the unit of the weights. Returns +inf where even all the weights together
-    do not reach it. NaN among the values or the weights gives NaN.
+    do not reach it. NaN among the values or the weights gives NaN. The derivative is that
+    of the value found, in `values`; it is zero in the weights and the mass.
     """
-    mass = jnp.asarray(mass, weights.dtype)
     found = _smallest(values, lambda below: jnp.sum(jnp.where(below, weights, 0)) >= mass)
     found = jnp.where(jnp.sum(weights) < mass, jnp.inf, found)
     invalid = jnp.isnan(values).any() | jnp.isnan(weights).any() | jnp.isnan(mass)
-    return jnp.where(invalid, jnp.nan, found).astype(values.dtype)
+    return _with_derivative(jnp.where(invalid, jnp.nan, found), values)
+
+
+@jax.custom_jvp
+def _with_derivative(found, values):
+    return found.astype(values.dtype)
+
+
+@_with_derivative.defjvp
+def _with_derivative_jvp(primals, tangents):
+    # The bits were found by counting, which has no derivative; the value is one of `values`.
+    found = _with_derivative(*primals)
+    share = (primals[1] == found).astype(found.dtype)
+    return found, jnp.sum(share / jnp.maximum(jnp.sum(share), 1) * tangents[1])
 
 
 def _smallest(values, enough: Callable) -> Float[Array, ""]:

@@ -4,12 +4,13 @@ import math
 from fractions import Fraction
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from estimators._core import checks, order_statistic
 
 
-def conformal_rank(n: int, coverage: float | Fraction) -> int:
+def conformal_rank(n: int, coverage: float | np.floating | Fraction) -> int:
     """The rank `k = ceil((n + 1) coverage)`, in exact arithmetic.
 
     In floating point `(n + 1) * coverage` lands above a whole number now and then (9 + 1
@@ -28,14 +29,14 @@ def conformal_rank(n: int, coverage: float | Fraction) -> int:
     return math.ceil((n + 1) * as_fraction(coverage))
 
 
-def as_fraction(coverage: float | Fraction) -> Fraction:
-    """The fraction that a float stands for: the simplest one within its rounding error."""
+def as_fraction(coverage: float | np.floating | Fraction) -> Fraction:
+    """The fraction that a float stands for: its shortest decimal, less its rounding error."""
     if isinstance(coverage, Fraction):
         return coverage
-    return Fraction(float(coverage)).limit_denominator(10**9)
+    return Fraction(str(coverage)).limit_denominator(10**9)
 
 
-def calibration_size(coverage: float | Fraction) -> int:
+def calibration_size(coverage: float | np.floating | Fraction) -> int:
     """The fewest calibration scores for which the conformal quantile is finite.
 
     Example:
@@ -49,7 +50,7 @@ def calibration_size(coverage: float | Fraction) -> int:
 
 
 def conformal_quantile(
-    scores: Float[Array, " n"], coverage: float | Fraction | Float[Array, ""]
+    scores: Real[ArrayLike, " n"], coverage: Fraction | Real[ArrayLike, ""]
 ) -> Float[Array, ""]:
     """The smallest threshold that a new exchangeable score stays below with `coverage`.
 
@@ -69,6 +70,7 @@ def conformal_quantile(
 
     Example:
         >>> import jax.numpy as jnp
+import numpy as np
         >>> from estimators import conformal
         >>> float(conformal.conformal_quantile(jnp.arange(1.0, 10.0), 0.9))
         9.0

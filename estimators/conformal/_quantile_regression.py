@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Fitted, Spec, checks
 from estimators.conformal._quantile import as_fraction, conformal_quantile
@@ -34,7 +34,7 @@ class CalibratedQuantileRegression(Fitted):
         return why_infinite(self.calibration, _of_each_end(self.coverage, self.symmetric))
 
     def interval(
-        self, lower: Float[Array, "*batch"], upper: Float[Array, "*batch"]
+        self, lower: Real[ArrayLike, "*batch"], upper: Real[ArrayLike, "*batch"]
     ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
         """Calibrated ends for predicted quantiles `lower` and `upper`, each `(*batch,)`.
 
@@ -45,8 +45,8 @@ class CalibratedQuantileRegression(Fitted):
         lower, upper = _as_ends(lower, upper)
         low, high = lower - self.below, upper + self.above
         centre = 0.5 * (low + high)
-        crossed = low > high
-        return jnp.where(crossed, centre, low), jnp.where(crossed, centre, high)
+        ordered = low <= high  # false for NaN at either end, which then reaches both
+        return jnp.where(ordered, low, centre), jnp.where(ordered, high, centre)
 
 
 class ConformalizedQuantileRegression(Spec):
@@ -80,7 +80,7 @@ class ConformalizedQuantileRegression(Spec):
         checks.probability("coverage", self.coverage)
 
     def calibrate(
-        self, lower: Float[Array, " n"], upper: Float[Array, " n"], y: Float[Array, " n"]
+        self, lower: Real[ArrayLike, " n"], upper: Real[ArrayLike, " n"], y: Real[ArrayLike, " n"]
     ) -> CalibratedQuantileRegression:
         """Choose the widening on rows that the quantile models have not seen.
 
@@ -97,6 +97,7 @@ class ConformalizedQuantileRegression(Spec):
             ends = widen, widen
         else:
             ends = conformal_quantile(below, coverage), conformal_quantile(above, coverage)
+            ends = checks.poison(ends, ~jnp.isnan(ends[0]) & ~jnp.isnan(ends[1]))
         return CalibratedQuantileRegression(*ends, self.coverage, n, self.symmetric)
 
 

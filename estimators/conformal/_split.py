@@ -1,8 +1,10 @@
 """Split conformal regression: one number, added on both sides of any prediction."""
 
+from fractions import Fraction
+
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Fitted, Spec, checks
 from estimators.conformal._quantile import (
@@ -35,8 +37,8 @@ class CalibratedRegression(Fitted):
 
     def interval(
         self,
-        predictions: Float[Array, "*batch"],
-        scale: Float[Array, "*batch"] | None = None,
+        predictions: Real[ArrayLike, "*batch"],
+        scale: Real[ArrayLike, "*batch"] | None = None,
     ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
         """Lower and upper ends around `predictions`, each `(*batch,)`.
 
@@ -86,9 +88,9 @@ class SplitRegression(Spec):
 
     def calibrate(
         self,
-        predictions: Float[Array, " n"],
-        y: Float[Array, " n"],
-        scale: Float[Array, " n"] | None = None,
+        predictions: Real[ArrayLike, " n"],
+        y: Real[ArrayLike, " n"],
+        scale: Real[ArrayLike, " n"] | None = None,
     ) -> CalibratedRegression:
         """Choose the half-width on rows that the model has not seen.
 
@@ -111,7 +113,7 @@ class SplitRegression(Spec):
         return CalibratedRegression(threshold, self.coverage, n, scale is not None)
 
 
-def why_infinite(n: int, coverage: float) -> str | None:
+def why_infinite(n: int, coverage: float | Fraction) -> str | None:
     """The reason for an infinite conformal set, or None where it is finite."""
     if conformal_rank(n, coverage) <= n:
         return None

@@ -5,7 +5,7 @@ import functools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
 
 from estimators._core import (
     Choice,
@@ -70,7 +70,7 @@ class FittedKDE(Fitted):
     factor: Float[Array, "d d"]
     info: KDEInfo
 
-    def log_density(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
+    def log_density(self, x: Real[ArrayLike, "*batch d"]) -> Float[Array, "*batch"]:
         """Log density at `x`, `(*batch, d) -> (*batch,)`, in nats a unit of volume.
 
         Memory is O(block), whatever the number of points. It stays finite far in the tails.
@@ -82,7 +82,7 @@ class FittedKDE(Fitted):
         x = checks.as_queries("x", x, self.points.shape[1])
         return _log_density(self, x)
 
-    def score(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
+    def score(self, x: Real[ArrayLike, "*batch d"]) -> Float[Array, "*batch d"]:
         """Gradient of the log density at `x`, `(*batch, d) -> (*batch, d)`.
 
         With bandwidth h this is the exact score of the points' empirical law after Gaussian
@@ -155,7 +155,7 @@ class KDE(Spec):
         self.bandwidth = array
 
     def fit(
-        self, points: Float[Array, "n d"], weights: Float[Array, " n"] | None = None
+        self, points: Real[ArrayLike, "n d"], weights: Real[ArrayLike, " n"] | None = None
     ) -> FittedKDE:
         """Fit to `points`, one row a sample.
 
@@ -275,4 +275,4 @@ def _sample(fitted: FittedKDE, n, key):
     index = jax.random.choice(of_points, weights.shape[0], (n,), p=weights)
     noise = jax.random.normal(of_noise, (n, fitted.points.shape[1]), fitted.points.dtype)
     white = fitted.points[index] + noise
-    return jnp.matmul(white, fitted.factor.T, precision="highest") + fitted.location
+    return jnp.matmul(white, fitted.factor.T, precision="highest") + fitted.location[None]

@@ -10,7 +10,7 @@ kernel weights, at the bandwidth and at multiples of it.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from estimators._core import Stored, checks, log_sum_exp, whiten
 from estimators.density._kde import FittedKDE
@@ -48,7 +48,7 @@ class Regime(Stored):
         return np.asarray((*REGIMES, "undefined"))[np.asarray(self.code)]
 
 
-def regime(fitted: FittedKDE, x: Float[Array, "*batch d"]) -> Regime:
+def regime(fitted: FittedKDE, x: Real[ArrayLike, "*batch d"]) -> Regime:
     """Say at each row of `x` how many points the density estimate rests on.
 
     Args:

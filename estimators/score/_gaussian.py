@@ -10,7 +10,7 @@ import functools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from estimators._core import Fitted, Spec, Stored, checks, weighted_mean
 
@@ -51,7 +51,7 @@ class FittedGaussian(Fitted):
     info: GaussianInfo
 
     def denoise(
-        self, x: Float[Array, "*batch d"], sigma: Float[Array, "..."] | float
+        self, x: Real[ArrayLike, "*batch d"], sigma: Real[ArrayLike, "..."]
     ) -> Float[Array, "*batch d"]:
         """Posterior mean of the clean point given `x` at noise `sigma`.
 
@@ -61,14 +61,14 @@ class FittedGaussian(Fitted):
         return _denoise(self, x, sigma)
 
     def score(
-        self, x: Float[Array, "*batch d"], sigma: Float[Array, "..."] | float
+        self, x: Real[ArrayLike, "*batch d"], sigma: Real[ArrayLike, "..."]
     ) -> Float[Array, "*batch d"]:
         """Gradient of the log density at noise `sigma`: `-(Sigma + sigma^2 I)^-1 (x - mu)`."""
         x, sigma = self._check(x, sigma=sigma)
         return _score(self, x, sigma)
 
     def log_density(
-        self, x: Float[Array, "*batch d"], sigma: Float[Array, "..."] | float
+        self, x: Real[ArrayLike, "*batch d"], sigma: Real[ArrayLike, "..."]
     ) -> Float[Array, "*batch"]:
         """Log of `N(x; mu, Sigma + sigma^2 I)`, `(*batch,)`."""
         x, sigma = self._check(x, sigma=sigma)
@@ -76,9 +76,9 @@ class FittedGaussian(Fitted):
 
     def transport(
         self,
-        x: Float[Array, "*batch d"],
-        from_sigma: Float[Array, "..."] | float,
-        to_sigma: Float[Array, "..."] | float,
+        x: Real[ArrayLike, "*batch d"],
+        from_sigma: Real[ArrayLike, "..."],
+        to_sigma: Real[ArrayLike, "..."],
     ) -> Float[Array, "*batch d"]:
         """Carry `x` along the probability flow from one noise level to another.
 
@@ -132,7 +132,7 @@ class Gaussian(Spec):
 
     rank: int | None = eqx.field(static=True, default=None)
 
-    def fit(self, points: Float[Array, "n d"]) -> FittedGaussian:
+    def fit(self, points: Real[ArrayLike, "n d"]) -> FittedGaussian:
         """Mean, leading modes and floor of `points`, one row a sample.
 
         The covariance is the unbiased one (divisor n - 1). With fewer rows than columns
@@ -154,7 +154,7 @@ class Gaussian(Spec):
 def _fit(points, rank: int) -> FittedGaussian:
     n, d = points.shape
     mean = weighted_mean(points, jnp.full(n, 1 / n, points.dtype))
-    centred = points - mean
+    centred = points - mean[None]
     covariance = jnp.matmul(centred.T, centred, precision="highest") / (n - 1)
     eigenvalues, basis = jnp.linalg.eigh(covariance)
     eigenvalues = jnp.maximum(eigenvalues[::-1], 0)

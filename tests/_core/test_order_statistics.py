@@ -1,0 +1,61 @@
+"""Order statistics without a sort, against a sort."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from estimators._core import order_statistic, weighted_quantile
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_every_rank_equals_the_sorted_entry(x64, dtype):
+    values = jax.random.normal(jax.random.key(0), (101,), dtype)
+    values = values.at[:20].set(values[20:40]).at[3].set(jnp.inf).at[4].set(-jnp.inf)
+    values = values.at[5].set(0.0).at[6].set(-0.0)
+    values = values.at[7].set(jnp.finfo(dtype).tiny).at[8].set(-jnp.finfo(dtype).max)
+    ranks = jnp.arange(1, 102)
+    got = jax.jit(jax.vmap(order_statistic, (None, 0)))(values, ranks)
+    np.testing.assert_array_equal(got, np.sort(np.asarray(values)))
+
+
+def test_ranks_outside_are_infinite():
+    values = jnp.arange(5.0)
+    assert order_statistic(values, 6) == jnp.inf
+    assert order_statistic(values, 0) == -jnp.inf
+
+
+def test_nan_gives_nan():
+    assert jnp.isnan(order_statistic(jnp.array([1.0, jnp.nan]), 1))
+    assert jnp.isnan(weighted_quantile(jnp.array([1.0, 2.0]), jnp.array([1.0, jnp.nan]), 0.5))
+
+
+def test_empty_has_no_order_statistic():
+    assert order_statistic(jnp.zeros(0), 1) == jnp.inf
+
+
+def test_weighted_quantile_equals_the_sorted_cumulative_sum(x64):
+    keys = jax.random.split(jax.random.key(1), 2)
+    values = np.asarray(jax.random.normal(keys[0], (200,))).round(1)
+    weights = np.asarray(jax.random.uniform(keys[1], (200,)))
+    order = np.argsort(values, kind="stable")
+    cumulative = np.cumsum(weights[order])
+    for mass in np.linspace(0.01, 0.999, 37) * weights.sum():
+        expected = values[order][np.searchsorted(cumulative, mass)]
+        assert weighted_quantile(jnp.asarray(values), jnp.asarray(weights), mass) == expected
+    assert weighted_quantile(jnp.asarray(values), jnp.asarray(weights), 1e3) == jnp.inf
+
+
+def test_equal_weights_give_the_order_statistic():
+    values = jax.random.normal(jax.random.key(2), (50,))
+    for rank in (1, 25, 50):
+        assert weighted_quantile(values, jnp.ones(50), rank) == order_statistic(values, rank)
+
+
+def test_derivative_goes_to_the_value_found(x64):
+    values = jax.random.normal(jax.random.key(3), (20,))
+    gradient = jax.grad(order_statistic)(values, 7)
+    np.testing.assert_array_equal(gradient, values == jnp.sort(values)[6])
+    np.testing.assert_array_equal(jax.grad(order_statistic)(jnp.array([1.0, 1.0, 2.0]), 1),
+                                  [0.5, 0.5, 0.0])
+    assert jnp.all(jax.grad(order_statistic)(values, 21) == 0)

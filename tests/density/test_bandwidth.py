@@ -1,0 +1,94 @@
+"""Leave-one-out: the likelihood by brute force, its maximum by a grid, copies and units."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import optimize, stats
+from scipy.special import logsumexp
+
+from estimators import density
+from estimators.density import _bandwidth
+
+
+def brute_force(points, weights, h):
+    total = 0.0
+    for i in range(len(points)):
+        others = np.any(points != points[i], axis=1)
+        kernel = stats.norm.logpdf((points[i] - points[others]) / h).sum(1)
+        share = weights[others] / weights[others].sum()
+        total += weights[i] * (logsumexp(kernel, b=share) - points.shape[1] * np.log(h))
+    return total
+
+
+def test_likelihood_equals_brute_force_with_copies_and_weights(x64):
+    generator = np.random.default_rng(0)
+    points = generator.normal(size=(60, 2))
+    points[40:] = points[:20]
+    weights = generator.uniform(size=60)
+    weights /= weights.sum()
+    got = _bandwidth.leave_one_out_log_likelihood(
+        jnp.log(0.4), jnp.asarray(points), jnp.log(weights)
+    )
+    np.testing.assert_allclose(got, brute_force(points, weights, 0.4), rtol=1e-10)
+
+
+@pytest.mark.parametrize("law", ["normal", "heavy", "bimodal"])
+def test_the_maximum_is_the_maximum(x64, law):
+    generator = np.random.default_rng(1)
+    points = {
+        "normal": generator.normal(size=(300, 2)),
+        "heavy": generator.standard_t(2, size=(300, 2)),
+        "bimodal": generator.normal(size=(300, 2)) * 0.2 + generator.integers(2, size=(300, 1)) * 4,
+    }[law]
+    fitted = density.KDE("loo").fit(points)
+    covariance = np.cov(points.T)
+    white = points @ np.linalg.inv(np.linalg.cholesky(covariance)).T
+    best = optimize.minimize_scalar(
+        lambda t: -brute_force(white, np.full(300, 1 / 300), np.exp(t)),
+        bounds=(-5, 2),
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    np.testing.assert_allclose(fitted.info.factor, np.exp(best.x), rtol=1e-5)
+    volume = 0.5 * np.linalg.slogdet(covariance)[1]
+    np.testing.assert_allclose(fitted.info.log_likelihood, -best.fun - volume, atol=1e-8)
+    assert fitted.info.steps <= 12
+
+
+def test_copies_of_every_row_change_little(x64):
+    """Each row twice: the naive likelihood grows without bound as h falls to zero."""
+    points = np.random.default_rng(2).normal(size=(200, 3))
+    once = density.KDE("loo").fit(points).info.factor
+    twice = density.KDE("loo").fit(np.concatenate([points, points])).info.factor
+    np.testing.assert_allclose(twice, once, rtol=0.01)
+
+
+def test_large_tables_are_sampled_and_agree():
+    points = jax.random.normal(jax.random.key(0), (9000, 4))
+    assert -(-9000 // _bandwidth.LEAVE_ONE_OUT_QUERIES) == 5
+    sampled = density.KDE("loo").fit(points).info.factor
+    half = density.KDE("loo").fit(points[:2000]).info.factor
+    # h ~ n^(-1/(d+4)): the two sizes differ by 4.5^(1/8).
+    np.testing.assert_allclose(half / sampled, 4.5 ** (1 / 8), rtol=0.05)
+
+
+def test_the_bandwidth_has_a_derivative_in_the_data(x64):
+    """By the implicit function theorem, although a loop found it."""
+    points = jax.random.normal(jax.random.key(1), (80, 2))
+
+    def factor(a):
+        return density.KDE("loo").fit(jnp.stack([points[:, 0], points[:, 1] ** 3 * a +
+                                                 points[:, 0]], 1)).info.factor
+
+    slope = (factor(1.0 + 1e-4) - factor(1.0 - 1e-4)) / 2e-4
+    np.testing.assert_allclose(jax.grad(factor)(1.0), slope, rtol=1e-3, atol=1e-6)
+
+
+def test_labels_are_equal_only_for_equal_rows():
+    points = jax.random.normal(jax.random.key(2), (3000, 2)).round(1)
+    points = points.at[0].set(0.0).at[1].set(-0.0)
+    labels = np.asarray(_bandwidth.row_labels(points))
+    assert labels[0] == labels[1]
+    distinct = len(np.unique(np.asarray(points) + 0.0, axis=0))
+    assert len(np.unique(labels)) == distinct
