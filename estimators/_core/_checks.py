@@ -17,6 +17,15 @@ class PrecisionWarning(UserWarning):
     """A float64 array was narrowed to float32 because jax runs without 64 bits."""
 
 
+def holds(predicate, *arrays) -> bool:
+    """Evaluate a test on arrays whose values are known, also while something else is traced.
+
+    A constant closed over by a jitted function is known, but an operation on it is staged.
+    """
+    with jax.ensure_compile_time_eval():
+        return bool(predicate(*arrays))
+
+
 def is_concrete(x) -> bool:
     """Whether the values of `x` are known now, rather than traced."""
     return not isinstance(x, jax.core.Tracer)
@@ -107,12 +116,12 @@ def as_weights(name: str, weights, n: int, dtype) -> Array:
         return jnp.ones(n, dtype)
     array = as_vector(name, weights, length=n).astype(dtype)
     if is_concrete(array):
-        if bool((array < 0).any()):
-            index = int(jnp.argmax(array < 0))
+        if holds(lambda a: (a < 0).any(), array):
+            index = int(np.argmax(np.asarray(array) < 0))
             raise ValueError(
-                f"{name} must not be negative; {name}[{index}] is {float(array[index])}"
+                f"{name} must not be negative; {name}[{index}] is {np.asarray(array)[index]}"
             )
-        if not bool(array.sum() > 0):
+        if not holds(lambda a: a.sum() > 0, array):
             raise ValueError(f"{name} must have a positive sum; all {n} are zero")
     return array
 
@@ -132,21 +141,21 @@ def as_levels(name: str, levels) -> Array:
 
 def finite(name: str, array: Array) -> Array:
     """Refuse NaN and infinities where the values are known."""
-    if is_concrete(array) and not bool(jnp.isfinite(array).all()):
-        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(np.asarray(array)))[0])
-        count = int((~jnp.isfinite(array)).sum())
-        where = f"{name}[{', '.join(map(str, bad))}]" if bad else name
+    if is_concrete(array) and not holds(lambda a: jnp.isfinite(a).all(), array):
+        values = np.asarray(array)
+        bad = np.argwhere(~np.isfinite(values))
+        where = f"{name}[{', '.join(map(str, bad[0]))}]" if values.ndim else name
         raise ValueError(
-            f"{name} must be finite; {where} is {float(array[bad])} "
-            f"({count} of {array.size} entries are not finite)"
+            f"{name} must be finite; {where} is {values[tuple(bad[0])]} "
+            f"({len(bad)} of {values.size} entries are not finite)"
         )
     return array
 
 
 def positive(name: str, value, *, zero: bool = False):
     """Refuse a hyper-parameter that is not positive (or not `>= 0` with `zero=True`)."""
-    if is_concrete(value) and not bool(
-        np.all(np.isfinite(value)) and (np.all(np.asarray(value) >= 0 if zero else value > 0))
+    if is_concrete(value) and not holds(
+        lambda v: (jnp.isfinite(v) & ((v >= 0) if zero else (v > 0))).all(), jnp.asarray(value)
     ):
         bound = "not negative" if zero else "positive"
         raise ValueError(f"{name} must be finite and {bound}; got {value}")

@@ -58,7 +58,7 @@ def write_arrays(path: str | os.PathLike, arrays: dict[str, np.ndarray], header:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(descriptor)
     try:
-        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        contiguous = {name: np.require(array, requirements="C") for name, array in arrays.items()}
         save_file(contiguous, temporary, metadata={"estimators": json.dumps(header)})
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)

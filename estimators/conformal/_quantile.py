@@ -89,10 +89,9 @@ def as_scores(name: str, scores) -> Float[Array, " n"]:
     scores = checks.as_float(name, scores)
     if scores.ndim != 1:
         raise ValueError(f"{name} must have shape (n,); got shape {scores.shape}")
-    if checks.is_concrete(scores) and bool(jnp.isnan(scores).any()):
-        raise ValueError(
-            f"{name} must not be NaN; {int(jnp.isnan(scores).sum())} of {scores.shape[0]} are"
-        )
+    if checks.is_concrete(scores) and checks.holds(lambda s: jnp.isnan(s).any(), scores):
+        count = int(np.isnan(np.asarray(scores)).sum())
+        raise ValueError(f"{name} must not be NaN; {count} of {scores.shape[0]} are")
     return scores
 
 

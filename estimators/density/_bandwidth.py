@@ -39,29 +39,39 @@ def leave_one_out_log_likelihood(
         log_weights: log weights with sum of weights one.
     """
     stride = -(-points.shape[0] // LEAVE_ONE_OUT_QUERIES)
+    value = leave_one_out_log_densities(log_bandwidth, points, log_weights, stride)
+    weights = jnp.exp(log_weights[::stride])
+    alone = jnp.isneginf(value)
+    total = jnp.sum(jnp.where(alone, 0, weights * jnp.where(alone, 0, value)))
+    return total / jnp.sum(jnp.where(alone, 0, weights))
+
+
+def leave_one_out_log_densities(
+    log_bandwidth: Float[Array, ""],
+    points: Float[Array, "n d"],
+    log_weights: Float[Array, " n"],
+    stride: int = 1,
+) -> Float[Array, " m"]:
+    """Log density of every `stride`-th row given the rows that differ from it.
+
+    -inf where no row differs.
+    """
     labels = row_labels(points)
-    queries, query_labels, query_log_weights = (
-        a[::stride] for a in (points, labels, log_weights)
-    )
 
     def excluding(precision):
         return log_sum_exp(
-            queries,
+            points[::stride],
             points,
             log_weights,
             precision,
-            query_labels=query_labels,
+            query_labels=labels[::stride],
             point_labels=labels,
         )
 
-    dimension = points.shape[1]
-    log_kernel = -dimension * (log_bandwidth + 0.5 * jnp.log(2 * jnp.pi))
+    log_kernel = -points.shape[1] * (log_bandwidth + 0.5 * jnp.log(2 * jnp.pi))
     remaining = jax.lax.stop_gradient(excluding(0.0))  # log of the weight that is left
-    value = excluding(jnp.exp(-2 * log_bandwidth)) - remaining + log_kernel
-    weights = jnp.exp(query_log_weights)
-    alone = jnp.isneginf(remaining)
-    total = jnp.sum(jnp.where(alone, 0, weights * jnp.where(alone, 0, value)))
-    return total / jnp.sum(jnp.where(alone, 0, weights))
+    value = excluding(jnp.exp(-2 * log_bandwidth)) - jnp.where(jnp.isinf(remaining), 0, remaining)
+    return value + log_kernel
 
 
 def leave_one_out(

@@ -91,6 +91,14 @@ class FittedKDE(Fitted):
         x = checks.as_queries("x", x, self.points.shape[1])
         return _score(self, x)
 
+    def leave_one_out_log_density(self) -> Float[Array, " n"]:
+        """Log density of each fitted row given all the others, `(n,)`.
+
+        Rows equal to the one left out are left out with it; -inf where none differs.
+        Costs n^2 kernel evaluations in O(block) memory.
+        """
+        return _leave_one_out(self)
+
     def sample(self, n: int, *, key: Key[Array, ""]) -> Float[Array, "n d"]:
         """Draw `n` independent rows from the estimate."""
         checks.integer("n", n, at_least=1)
@@ -266,6 +274,13 @@ def _log_density(fitted: FittedKDE, x):
 @jax.jit
 def _score(fitted: FittedKDE, x):
     return jax.grad(lambda x: jnp.sum(_log_density(fitted, x)))(x)
+
+
+@jax.jit
+def _leave_one_out(fitted: FittedKDE):
+    zero = jnp.zeros((), fitted.points.dtype)  # the kernel is a standard normal here
+    value = _bandwidth.leave_one_out_log_densities(zero, fitted.points, fitted.log_weights)
+    return value - jnp.sum(jnp.log(jnp.diagonal(fitted.factor)))
 
 
 @functools.partial(jax.jit, static_argnums=1)

@@ -37,11 +37,12 @@ def test_weighted_interval_score_equals_scoringrules():
     np.testing.assert_allclose(ours, scoringrules.crps_quantile(y, predictions, LEVELS), rtol=1e-12)
     # The interval form: median, and two intervals weighted by half their miscoverage. Its sum
     # is ours to take: scoringrules 0.10 adds the median itself, not its distance from y.
-    miscoverage = 2 * LEVELS[:2]
-    lower, upper = predictions[:, :2], predictions[:, :2:-1]
-    intervals = scoringrules.interval_score(y[:, None], lower, upper, miscoverage)
-    misses = 0.5 * np.abs(y - predictions[:, 2])
-    expected = (misses + intervals @ (miscoverage / 2)) / 2.5
+    expected = 0.5 * np.abs(y - predictions[:, 2])
+    for k, miscoverage in enumerate(2 * LEVELS[:2]):
+        lower, upper = predictions[:, k], predictions[:, -1 - k]
+        interval = scoringrules.interval_score(y, lower, upper, miscoverage)
+        expected = expected + np.ravel(interval) * miscoverage / 2
+    expected = expected / 2.5
     np.testing.assert_allclose(ours, expected, rtol=1e-12)
 
 

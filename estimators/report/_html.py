@@ -1,0 +1,23 @@
+"""The report as one self-contained page: pictures inline, nothing from a network."""
+
+import importlib.resources
+
+from estimators.report import _figures, _text
+
+
+def render(report: dict) -> str:
+    """The page as text."""
+    import jinja2
+
+    source = importlib.resources.files("estimators.report").joinpath("page.html.jinja")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        number=lambda value, digits=3: f"{value:.{digits}f}",
+        significant=lambda value, digits=4: "infinite" if value is None else f"{value:.{digits}g}",
+        percent=lambda value, digits=1: f"{value:.{digits}%}",
+    )
+    template = environment.from_string(source.read_text(encoding="utf-8"))
+    figures = {name: jinja2.filters.Markup(svg) for name, svg in _figures.draw(report).items()}
+    return template.render(report=report, figures=figures, most_pairs=_text.MOST_PAIRS)
