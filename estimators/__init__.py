@@ -11,14 +11,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from estimators import (
         conformal as conformal,
+    )
+    from estimators import (
         data as data,
+    )
+    from estimators import (
         density as density,
+    )
+    from estimators import (
         information as information,
+    )
+    from estimators import (
         io as io,
+    )
+    from estimators import (
         quantile as quantile,
+    )
+    from estimators import (
         report as report,
+    )
+    from estimators import (
         score as score,
+    )
+    from estimators import (
         testing as testing,
+    )
+    from estimators import (
         training as training,
     )
 

@@ -61,12 +61,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("table", nargs="?", metavar="TABLE", help="a .csv, .npz or .npy file")
     report.add_argument("--target", metavar="COLUMN", help="column to predict: its name, or number")
-    report.add_argument("--out", metavar="DIR", default="estimators-report",
-                        help="folder for report.html and report.json (default: %(default)s)")
-    report.add_argument("--coverage", type=float, default=0.9, metavar="C",
-                        help="coverage asked of every interval (default: %(default)s)")
-    report.add_argument("--seed", type=int, default=0, metavar="N",
-                        help="the one source of randomness (default: %(default)s)")
+    report.add_argument(
+        "--out",
+        metavar="DIR",
+        default="estimators-report",
+        help="folder for report.html and report.json (default: %(default)s)",
+    )
+    report.add_argument(
+        "--coverage",
+        type=float,
+        default=0.9,
+        metavar="C",
+        help="coverage asked of every interval (default: %(default)s)",
+    )
+    report.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="the one source of randomness (default: %(default)s)",
+    )
     report.add_argument("--quiet", action="store_true", help="no progress on stderr")
     return parser
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from estimators import conformal, density, score
+from estimators import conformal, density, information, quantile, score
 from estimators.testing import CHECKS, Contract
 
 
@@ -28,6 +28,19 @@ def calibration(key, dtype):
     y, noise, width = (jax.random.normal(k, (40,), dtype) for k in jax.random.split(key, 3))
     return y + noise - jnp.abs(width), y + noise + jnp.abs(width), y
 
+
+def forecasts(n):
+    """Three models' quantiles at three levels, and what happened."""
+
+    def draw(key, dtype):
+        of_z, of_y = jax.random.split(key)
+        z = jnp.sort(jax.random.normal(of_z, (n, 3, 3), dtype), -1)
+        return z, jax.random.normal(of_y, (n,), dtype)
+
+    return draw
+
+
+LEVELS = jnp.array([0.1, 0.5, 0.9])
 
 DENSITY = {
     "log_density": lambda fitted, x: fitted.log_density(x),
@@ -94,6 +107,68 @@ TABLE = [
             methods={"interval": lambda fitted, lower, upper: fitted.interval(lower, upper)},
         )
         for symmetric in (True, False)
+    ),
+    *(
+        Contract(
+            name=type(spec).__name__,
+            data=pair((60, 2), (60, 1)),
+            fit=spec.estimate,
+            methods={
+                "value": lambda estimate: estimate.value,
+                "interval": lambda estimate: estimate.interval(0.9),
+            },
+            batched=False,
+            differentiable=False,  # through ranks and counts the derivative is zero or none
+        )
+        for spec in (information.KSG(neighbours=3), information.GaussianCopula())
+    ),
+    Contract(
+        name="normal_scores",
+        inputs=normal(30, 2),
+        methods={"normal_scores": lambda _, x: information.normal_scores(x)},
+        batched=False,
+        differentiable=False,
+    ),
+    *(
+        Contract(
+            name=f"Aggregator({weights!r})",
+            data=forecasts(40),
+            fit=lambda z, y, w=weights: quantile.Aggregator(w, steps=20).fit(z, y, LEVELS),
+            inputs=lambda key, dtype: forecasts(7)(key, dtype)[:1],
+            methods={"combine": lambda fitted, z: fitted.combine(z)},
+            traceable=False,
+        )
+        for weights in ("coarse", "medium", "fine")
+    ),
+    Contract(
+        name="Average, Median",
+        inputs=lambda key, dtype: forecasts(7)(key, dtype)[:1],
+        methods={
+            "average": lambda _, z: quantile.Average().combine(z),
+            "median": lambda _, z: quantile.Median().combine(z),
+        },
+        refuses_shapes=False,
+    ),
+    Contract(
+        name="quantile scores",
+        inputs=lambda key, dtype: (forecasts(7)(key, dtype)[1], forecasts(7)(key, dtype)[0][:, 0]),
+        methods={
+            "pinball_loss": lambda _, y, z: quantile.pinball_loss(y, z, LEVELS),
+            "weighted_interval_score": lambda _, y, z: quantile.weighted_interval_score(
+                y, z, LEVELS
+            ),
+        },
+        refuses_nan=False,
+    ),
+    Contract(
+        name="monotone levels",
+        inputs=normal(7, 5),
+        methods={
+            "sort_levels": lambda _, z: quantile.sort_levels(z),
+            "isotonic_levels": lambda _, z: quantile.isotonic_levels(z),
+        },
+        refuses_nan=False,
+        refuses_shapes=False,
     ),
     Contract(
         name="conformal_quantile",

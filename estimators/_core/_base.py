@@ -2,19 +2,17 @@
 
 import equinox as eqx
 
+# Every class that a file may hold, by its qualified name: a file says which one it is, and
+# reading it never imports what the reader did not.
+REGISTRY: dict[str, type] = {}
+
 
 class Stored(eqx.Module):
-    """A frozen pytree of arrays that `estimators.io` can save by name.
-
-    Every subclass is registered under its qualified name, so that a file says which
-    class it holds and loading it never imports what the reader did not.
-    """
-
-    _registry = {}
+    """A frozen pytree of arrays that `estimators.io` can save by name."""
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        Stored._registry[f"{cls.__module__}.{cls.__qualname__}"] = cls
+        REGISTRY[f"{cls.__module__}.{cls.__qualname__}"] = cls
 
     def __hash__(self):
         # `jax.jit(fitted.method)` hashes what it is given. Without this message the

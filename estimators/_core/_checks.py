@@ -104,9 +104,7 @@ def as_vector(name: str, x, *, length: int | None = None, at_least: int = 1) -> 
     if length is not None and array.shape[0] != length:
         raise ValueError(f"{name} must have length {length}; got shape {array.shape}")
     if array.shape[0] < at_least:
-        raise ValueError(
-            f"{name} must have at least {at_least} entries; got shape {array.shape}"
-        )
+        raise ValueError(f"{name} must have at least {at_least} entries; got shape {array.shape}")
     return finite(name, array)
 
 
@@ -187,9 +185,7 @@ def one_of(name: str, value, options: Sequence[str]) -> str:
 def as_key(key) -> Array:
     """Check a new-style PRNG key."""
     if not (hasattr(key, "dtype") and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        raise ValueError(
-            f"key must be a new-style key, jax.random.key(seed); got {_describe(key)}"
-        )
+        raise ValueError(f"key must be a new-style key, jax.random.key(seed); got {_describe(key)}")
     if key.ndim != 0:
         raise ValueError(f"key must be one key, shape (); got shape {key.shape}. Use jax.vmap.")
     return key
@@ -208,5 +204,6 @@ def poison(tree, ok: Bool[Array, ""]):
 
 def _describe(x) -> str:
     shape = getattr(x, "shape", None)
-    return f"{type(x).__name__}" + (f" of shape {shape}, dtype {x.dtype}" if shape is not None else
-                                    f" {x!r:.60}")
+    return f"{type(x).__name__}" + (
+        f" of shape {shape}, dtype {x.dtype}" if shape is not None else f" {x!r:.60}"
+    )

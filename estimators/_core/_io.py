@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from estimators._core._base import Stored
+from estimators._core._base import REGISTRY, Stored
 
 SCHEMA = 1
 
@@ -74,7 +74,7 @@ def read_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             header = json.loads((file.metadata() or {}).get("estimators", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, header
     except SafetensorError as error:
         raise ValueError(f"{os.fspath(path)} is not a safetensors file: {error}") from error
 
@@ -170,11 +170,11 @@ def _decode(node: dict, arrays: dict):
 
 
 def _lookup(qualified: str):
-    if qualified not in Stored._registry and qualified.startswith("estimators."):
+    if qualified not in REGISTRY and qualified.startswith("estimators."):
         try:
             importlib.import_module(qualified.rsplit(".", 1)[0])
         except ImportError:
             pass
-    if qualified not in Stored._registry:
+    if qualified not in REGISTRY:
         raise ValueError(f"unknown class {qualified!r}: import the module that defines it first")
-    return Stored._registry[qualified]
+    return REGISTRY[qualified]

@@ -132,7 +132,9 @@ def _block_sum(queries, precision, query_labels, points, log_weights, labels, la
 
 @_block_sum.defjvp
 def _block_sum_jvp(labelled, axis_name, primals, tangents):
-    """With w the normalised kernel weights of a query q, and sums over points x:
+    """The derivative, with w the normalised kernel weights of a query q.
+
+    Sums run over the points x:
 
         dL = sum w dlogw + p (sum w x - q).dq + p sum w (q - x).dx - dp sum w |q - x|^2 / 2
 

@@ -5,9 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 
-def weighted_mean(
-    points: Float[Array, "n d"], weights: Float[Array, " n"]
-) -> Float[Array, " d"]:
+def weighted_mean(points: Float[Array, "n d"], weights: Float[Array, " n"]) -> Float[Array, " d"]:
     """Mean of the rows; `weights` sum to one.
 
     It is taken relative to the first row: far from the origin a plain sum loses the digits

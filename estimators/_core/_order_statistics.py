@@ -13,16 +13,14 @@ from jaxtyping import Array, ArrayLike, Float, Integer, Real
 
 
 @jax.jit
-def order_statistic(
-    values: Float[Array, " n"], rank: Integer[ArrayLike, ""]
-) -> Float[Array, ""]:
+def order_statistic(values: Float[Array, " n"], rank: Integer[ArrayLike, ""]) -> Float[Array, ""]:
     """The `rank`-th smallest of `values`, counted from 1.
 
     Returns -inf for a rank below 1, +inf for a rank above n: no such value exists, and the
     only bound that holds is the infinite one. NaN among the values gives NaN. The
     derivative is that of the value found (the mean, where several are equal).
     """
-    n = values.shape[0]
+    n, rank = values.shape[0], jnp.asarray(rank)
     found = _smallest(values, lambda below: jnp.sum(below, dtype=jnp.int32) >= rank)
     found = jnp.where(rank > n, jnp.inf, jnp.where(rank < 1, -jnp.inf, found))
     return _with_derivative(jnp.where(jnp.isnan(values).any(), jnp.nan, found), values)
@@ -38,6 +36,7 @@ def weighted_quantile(
     do not reach it. NaN among the values or the weights gives NaN. The derivative is that
     of the value found, in `values`; it is zero in the weights and the mass.
     """
+    mass = jnp.asarray(mass)
     found = _smallest(values, lambda below: jnp.sum(jnp.where(below, weights, 0)) >= mass)
     found = jnp.where(jnp.sum(weights) < mass, jnp.inf, found)
     invalid = jnp.isnan(values).any() | jnp.isnan(weights).any() | jnp.isnan(mass)

@@ -94,11 +94,13 @@ class ConformalizedQuantileRegression(Spec):
         coverage = _of_each_end(self.coverage, self.symmetric)
         if self.symmetric:
             widen = conformal_quantile(jnp.maximum(below, above), coverage)
-            ends = widen, widen
+            below, above = widen, widen
         else:
-            ends = conformal_quantile(below, coverage), conformal_quantile(above, coverage)
-            ends = checks.poison(ends, ~jnp.isnan(ends[0]) & ~jnp.isnan(ends[1]))
-        return CalibratedQuantileRegression(*ends, self.coverage, n, self.symmetric)
+            below = conformal_quantile(below, coverage)
+            above = conformal_quantile(above, coverage)
+            valid = ~jnp.isnan(below) & ~jnp.isnan(above)
+            below, above = checks.poison((below, above), valid)
+        return CalibratedQuantileRegression(below, above, self.coverage, n, self.symmetric)
 
 
 def _of_each_end(coverage: float, symmetric: bool) -> Fraction:

@@ -34,8 +34,7 @@ def first_light() -> tuple[np.ndarray, tuple[str, ...]]:
         ((2000, 6), 'response')
     """
     resource = importlib.resources.files("estimators.data") / "first_light.csv"
-    with resource.open(newline="") as file:
-        names, *rows = list(csv.reader(file))
+    names, *rows = csv.reader(resource.read_text().splitlines())
     return np.array(rows, dtype=np.float64), tuple(names)
 
 

@@ -33,7 +33,7 @@ class MixtureTruth:
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
         """Log density, `(n, d) -> (n,)`, in nats."""
-        return logsumexp(self._log_joint(x), axis=1)
+        return np.asarray(logsumexp(self._log_joint(x), axis=1))
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean `(d,)` and covariance `(d, d)`."""
@@ -81,7 +81,8 @@ class MixtureTruth:
 
     def conditional_quantile(self, x: np.ndarray, level: float, *, target: int) -> np.ndarray:
         """Quantile of column `target` given the others, `(n, d) -> (n,)`; that column of `x`
-        is not read."""
+        is not read.
+        """
         others = [i for i in range(self.means.shape[1]) if i != target]
         given = x[:, others]
         responsibility = self.marginal(others)._log_joint(given)
@@ -100,8 +101,9 @@ class MixtureTruth:
             cumulative = np.sum(
                 responsibility * ndtr((middle[:, None] - means) / deviations), axis=1
             )
-            low, high = np.where(cumulative < level, middle, low), np.where(
-                cumulative < level, high, middle
+            low, high = (
+                np.where(cumulative < level, middle, low),
+                np.where(cumulative < level, high, middle),
             )
         return 0.5 * (low + high)
 

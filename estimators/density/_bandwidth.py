@@ -111,7 +111,9 @@ def leave_one_out(
 
     infinite = jnp.asarray(jnp.inf, points.dtype)
     start = jax.lax.stop_gradient(jnp.log(start).astype(points.dtype))
-    log_bandwidth, size, steps = jax.lax.while_loop(unfinished, step, (start, infinite, jnp.zeros((), jnp.int32)))
+    log_bandwidth, size, steps = jax.lax.while_loop(
+        unfinished, step, (start, infinite, jnp.zeros((), jnp.int32))
+    )
     # One more Newton step, now with derivatives in the data: by the implicit function
     # theorem its derivative is that of the optimum, which the loop cannot give.
     slope, curvature = derivatives(log_bandwidth, points, log_weights)

@@ -1,6 +1,7 @@
 """Gaussian kernel density estimation: `KDE(bandwidth).fit(points) -> FittedKDE`."""
 
 import functools
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -145,7 +146,12 @@ class KDE(Spec):
     bandwidth: Choice | Float[Array, "..."]
     covariance: str = eqx.field(static=True)
 
-    def __init__(self, bandwidth="loo", *, covariance: str = "full"):
+    def __init__(
+        self,
+        bandwidth: str | Sequence | Real[ArrayLike, "..."] = "loo",
+        *,
+        covariance: str = "full",
+    ):
         self.covariance = checks.one_of("covariance", covariance, COVARIANCES)
         if isinstance(bandwidth, str):
             self.bandwidth = Choice(checks.one_of("bandwidth", bandwidth, RULES))
@@ -176,13 +182,13 @@ class KDE(Spec):
                 column, a singular covariance, weights that are negative or all zero.
                 Inside jit these values give `info.status` and a density that is NaN.
         """
-        rule = isinstance(self.bandwidth, Choice)
-        points = checks.as_points("points", points, at_least=2 if rule else 1)
+        given = None if isinstance(self.bandwidth, Choice) else self.bandwidth.shape
+        points = checks.as_points("points", points, at_least=2 if given is None else 1)
         n, d = points.shape
-        if not rule and self.bandwidth.shape not in ((), (d,), (d, d)):
+        if given is not None and given not in ((), (d,), (d, d)):
             raise ValueError(
                 f"bandwidth must have shape (), ({d},) or ({d}, {d}) for points of {d} "
-                f"columns; got shape {self.bandwidth.shape}"
+                f"columns; got shape {given}"
             )
         weights = checks.as_weights("weights", weights, n, points.dtype)
         fitted = _fit(self, points, weights)
@@ -216,7 +222,7 @@ def _refuse(status: int, points) -> None:
 
 @jax.jit
 def _fit(spec: KDE, points, weights) -> FittedKDE:
-    n, d = points.shape
+    d = points.shape[1]
     weights = weights / jnp.sum(weights)
     log_weights = jnp.log(weights)
     size = effective_sample_size(weights)

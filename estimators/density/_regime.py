@@ -82,7 +82,7 @@ def _regime(fitted: FittedKDE, x) -> Regime:
     queries = whiten(x.reshape(-1, x.shape[-1]), fitted.location, fitted.factor)
 
     def log_participation(precision):
-        """log sum w^2 / (sum w)^2: the squared kernel is a kernel of twice the precision."""
+        """Log sum w^2 / (sum w)^2: the squared kernel is a kernel of twice the precision."""
         squares = log_sum_exp(queries, fitted.points, 2 * fitted.log_weights, 2 * precision)
         return squares - 2 * log_sum_exp(queries, fitted.points, fitted.log_weights, precision)
 

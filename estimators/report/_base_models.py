@@ -24,7 +24,7 @@ def boosted_trees(x, y, new, levels, seed):
             max_leaf_nodes=15,
             min_samples_leaf=20,
             learning_rate=0.08,
-            early_stopping=False,
+            early_stopping=False,  # pyright: ignore[reportArgumentType]
             random_state=seed,
         )
         columns.append(model.fit(x, y).predict(new))

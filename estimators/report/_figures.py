@@ -1,6 +1,7 @@
 """The report's pictures, as SVG text to be set into the page."""
 
 import io
+from typing import Any
 
 import numpy as np
 
@@ -9,10 +10,14 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8a8f98"
 # Drawn at the width of a phone: on a desktop two stand side by side, and the text is never
 # scaled below what can be read.
 WIDTH, HEIGHT = 4.6, 3.3
+# Text stays text; a column called "$x" is a name and not mathematics.
+STYLE: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 9, "text.parse_math": False}
 
 
 def draw(report: dict) -> dict[str, str]:
     """Every picture that the report has something for, by name."""
+    import matplotlib
+
     makers = {
         "likelihood": (_likelihood, "density"),
         "regime": (_regime, "density"),
@@ -21,11 +26,12 @@ def draw(report: dict) -> dict[str, str]:
         "intervals": (_intervals, "prediction"),
         "coverage": (_coverage, "prediction"),
     }
-    return {
-        name: maker(report[section])
-        for name, (maker, section) in makers.items()
-        if "skipped" not in report[section]
-    }
+    with matplotlib.rc_context(STYLE):
+        return {
+            name: maker(report[section])
+            for name, (maker, section) in makers.items()
+            if "skipped" not in report[section]
+        }
 
 
 def _figure(height: float = HEIGHT):
@@ -41,15 +47,13 @@ def _svg(figure, title: str) -> str:
     import matplotlib
 
     buffer = io.StringIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": title, "font.size": 9,
-                "font.family": "sans-serif"}
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context({"svg.hashsalt": title}):  # the same identifiers every time
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": title})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     # Identifiers are unique within one picture only; several share the page.
-    prefix = "".join(c for c in title if c.isalpha())[:16]
-    for mark in ('id="', 'url(#', 'href="#'):
+    prefix = "".join(c for c in title if c.isalpha())
+    for mark in ('id="', "url(#", 'href="#'):
         text = text.replace(mark, f"{mark}{prefix}-")
     return text.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
 
@@ -58,17 +62,29 @@ def _likelihood(section: dict) -> str:
     figure, axes = _figure(2.3)
     models = section["likelihoods"]
     for i, item in enumerate(models):
-        axes.errorbar(item["log_likelihood"], i, xerr=1.96 * item["standard_error"], fmt="o",
-                      color=BLUE, capsize=3)
+        axes.errorbar(
+            item["log_likelihood"],
+            i,
+            xerr=1.96 * item["standard_error"],
+            fmt="o",
+            color=BLUE,
+            capsize=3,
+        )
     axes.set_yticks(range(len(models)), [item["model"] for item in models])
     axes.invert_yaxis()
     axes.margins(y=0.25)
     if section["truth_log_likelihood"] is not None:
         axes.axvline(section["truth_log_likelihood"], color=GREEN, linestyle="--")
-        axes.annotate("truth", (section["truth_log_likelihood"], 1.0), color=GREEN, ha="right",
-                      xytext=(-4, -10), textcoords="offset points",
-                      xycoords=("data", "axes fraction"))
-    axes.set_xlabel("held-out log-likelihood, nats a row (95 % interval)")
+        axes.annotate(
+            "truth",
+            (section["truth_log_likelihood"], 1.0),
+            color=GREEN,
+            ha="right",
+            xytext=(-4, -10),
+            textcoords="offset points",
+            xycoords=("data", "axes fraction"),
+        )
+    axes.set_xlabel("held-out nats a row, 95 % interval")
     return _svg(figure, "Held-out log-likelihood of three densities")
 
 
@@ -83,9 +99,10 @@ def _regime(section: dict) -> str:
     axes.set_ylim(-0.6, 0.9)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.set_xticks([0, 0.5, 1], ["0", "half", "all held-out rows"])
-    axes.legend(loc="upper center", ncols=3, frameon=False, fontsize=8, columnspacing=1.0,
-                handlelength=1.0)
+    axes.set_xticks([0, 0.5, 1], ["none", "half", "all rows"])
+    axes.legend(
+        loc="upper center", ncols=3, frameon=False, fontsize=9, columnspacing=1.0, handlelength=1.0
+    )
     points = section["regime"]["effective_points"]
     axes.set_xlabel(f"effective points a row: median {points[1]:.3g}")
     return _svg(figure, "Regime of the kernel density at held-out rows")
@@ -107,15 +124,23 @@ def _information(section: dict) -> str:
         if pair["discovered"]:
             i, j = sorted((names.index(pair["first"]), names.index(pair["second"])))
             color = "white" if grid[j, i] > 0.5 * np.nanmax(grid) else "black"
-            axes.text(i, j, "!" if pair["missed_by_correlation"] else "•", ha="center",
-                      va="center", color=color, fontsize=8)
-    axes.set_xticks(range(count), [name[:14] for name in names], rotation=60, ha="right",
-                    rotation_mode="anchor")
+            axes.text(
+                i,
+                j,
+                "!" if pair["missed_by_correlation"] else "•",
+                ha="center",
+                va="center",
+                color=color,
+                fontsize=8,
+            )
+    axes.set_xticks(
+        range(count), [name[:14] for name in names], rotation=60, ha="right", rotation_mode="anchor"
+    )
     axes.set_yticks(range(count), [name[:14] for name in names])
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)
     figure.colorbar(image, ax=axes, shrink=0.75, label="nats")
-    axes.set_title("below: mutual information · above: what correlation shows", fontsize=8)
+    axes.set_title("below: information · above: as correlation shows it", fontsize=9)
     return _svg(figure, "Mutual information below the diagonal, correlation above it")
 
 
@@ -130,8 +155,15 @@ def _gaussian(section: dict) -> str:
     if levels[0]["truth"] is not None:
         axes.plot(sigma, [level["truth"] for level in levels], "--", color=GREEN, label="truth")
     axes.axhline(section["tolerance"], color=GREY, linewidth=1)
-    axes.annotate(f"{section['tolerance']:g} nats", (sigma[-1], section["tolerance"]), ha="right",
-                  xytext=(0, 3), textcoords="offset points", color=GREY, fontsize=8)
+    axes.annotate(
+        f"{section['tolerance']:g} nats",
+        (sigma[-1], section["tolerance"]),
+        ha="right",
+        xytext=(0, 3),
+        textcoords="offset points",
+        color=GREY,
+        fontsize=8,
+    )
     axes.set_xlabel("noise, in standard deviations")
     axes.set_ylabel("what a Gaussian lacks, nats a row")
     axes.legend(frameon=False)
@@ -149,10 +181,17 @@ def _intervals(section: dict) -> str:
     if np.isfinite(lower).all():
         axes.vlines(position, lower, upper, color=BLUE, alpha=0.35, linewidth=3)
     axes.plot(position, median, "_", color=BLUE, markersize=5, label="median and interval")
-    axes.plot(position[inside], observed[inside], "o", color="black", markersize=3,
-              label="observed")
-    axes.plot(position[~inside], observed[~inside], "o", color=ORANGE, markersize=4,
-              label="observed, outside")
+    axes.plot(
+        position[inside], observed[inside], "o", color="black", markersize=3, label="observed"
+    )
+    axes.plot(
+        position[~inside],
+        observed[~inside],
+        "o",
+        color=ORANGE,
+        markersize=4,
+        label="observed, outside",
+    )
     axes.set_xticks([])
     axes.set_xlabel(f"{len(median)} test rows in the order of their predicted median")
     axes.set_ylabel(section["target"])

@@ -8,6 +8,7 @@ from estimators.report import _figures, _text
 def render(report: dict) -> str:
     """The page as text."""
     import jinja2
+    from markupsafe import Markup
 
     source = importlib.resources.files("estimators.report").joinpath("page.html.jinja")
     environment = jinja2.Environment(
@@ -19,5 +20,5 @@ def render(report: dict) -> str:
         percent=lambda value, digits=1: f"{value:.{digits}%}",
     )
     template = environment.from_string(source.read_text(encoding="utf-8"))
-    figures = {name: jinja2.filters.Markup(svg) for name, svg in _figures.draw(report).items()}
+    figures = {name: Markup(svg) for name, svg in _figures.draw(report).items()}
     return template.render(report=report, figures=figures, most_pairs=_text.MOST_PAIRS)

@@ -31,8 +31,7 @@ def judge(study: Study) -> dict:
         false_discovery_rate=FALSE_DISCOVERY_RATE,
     )
     pearson = np.corrcoef(data.T)
-    spearman = stats.spearmanr(data).statistic
-    spearman = np.array([[1, spearman], [spearman, 1]]) if len(chosen) == 2 else spearman
+    spearman = np.corrcoef(stats.rankdata(data, axis=0).T)
     quantile = stats.norm.ppf(0.5 + 0.5 * study.coverage)
     pairs = []
     for i in range(len(chosen)):

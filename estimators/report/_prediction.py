@@ -112,9 +112,7 @@ def _choose(predictions, y, levels):
         fitted = spec.fit(z[half], y[half], taus)
         losses = quantile.weighted_interval_score(y[~half], fitted.combine(z[~half]), taus)
         value, error = mean_and_error(losses)
-        candidates.append(
-            {"method": name, "out_of_fold_score": value, "standard_error": error}
-        )
+        candidates.append({"method": name, "out_of_fold_score": value, "standard_error": error})
     best = min(candidates, key=lambda c: c["out_of_fold_score"])["method"]
     return AGGREGATORS[best].fit(z, y, taus), candidates
 

@@ -57,8 +57,11 @@ class Progress:
         """Announce the next step."""
         if not self.quiet:
             elapsed = time.perf_counter() - self.started
-            print(f"[{elapsed:5.1f} s] {self.done + 1}/{self.total} {what}", file=sys.stderr,
-                  flush=True)
+            print(
+                f"[{elapsed:5.1f} s] {self.done + 1}/{self.total} {what}",
+                file=sys.stderr,
+                flush=True,
+            )
         self.done += 1
 
     def finish(self) -> None:

@@ -125,19 +125,26 @@ def _read_csv(path: Path):
     if all(_number(cell) is not None for cell in header):
         header, body = [f"column_{i + 1}" for i in range(len(header))], lines
     else:
-        header, body = [cell.strip() or f"column_{i + 1}" for i, cell in enumerate(header)], lines[1:]
+        header, body = (
+            [cell.strip() or f"column_{i + 1}" for i, cell in enumerate(header)],
+            lines[1:],
+        )
     for i, line in enumerate(body):
         if len(line) != len(header):
             raise TableError(
                 f"{path}: data row {i + 1} has {len(line)} fields; the first line has {len(header)}"
             )
     notes, kept, names = [], [], []
-    for name, cells in zip(_unique(header), zip(*body, strict=True) if body else [()] * len(header),
-                           strict=True):
+    for name, cells in zip(
+        _unique(header), zip(*body, strict=True) if body else [()] * len(header), strict=True
+    ):
         numbers = [_number(cell) for cell in cells]
         present = [cell for cell in cells if cell.strip().lower() not in MISSING]
-        text_cells = [c for c, v in zip(cells, numbers, strict=True)
-                      if v is None and c.strip().lower() not in MISSING]
+        text_cells = [
+            c
+            for c, v in zip(cells, numbers, strict=True)
+            if v is None and c.strip().lower() not in MISSING
+        ]
         if text_cells:
             notes.append(
                 f"column {name!r} dropped: {len(text_cells)} of its {len(present)} values are text "
@@ -185,9 +192,7 @@ def _read_npy(path: Path):
 
 
 def _as_table(path, data, names):
-    if data.ndim != 2 or not (
-        np.issubdtype(data.dtype, np.number) and not np.iscomplexobj(data)
-    ):
+    if data.ndim != 2 or not (np.issubdtype(data.dtype, np.number) and not np.iscomplexobj(data)):
         raise TableError(
             f"{path} must hold a 2-D array of numbers; it holds shape {data.shape}, {data.dtype}"
         )

@@ -76,12 +76,12 @@ def _information(section: dict) -> str:
         return _skipped(title, section)
     pairs = section["pairs"]
     known = any(pair["truth"] is not None for pair in pairs)
-    head = ["pair", "information", "interval", "p", "Pearson", "Spearman", ""]
+    head = ["pair", "information", "interval", "p", "Pearson", ""]
     if known:
         head.insert(3, "truth")
     rows = []
     for pair in pairs[:MOST_PAIRS]:
-        mark = "missed by correlation" if pair["missed_by_correlation"] else ""
+        mark = "missed by it" if pair["missed_by_correlation"] else ""
         mark = mark if pair["discovered"] else "not shown"
         row = [
             f"{_short(pair['first'])} ~ {_short(pair['second'])}",
@@ -89,7 +89,6 @@ def _information(section: dict) -> str:
             f"{pair['interval'][0]:.2f}..{pair['interval'][1]:.2f}",
             f"{pair['p_value']:.2g}",
             f"{pair['pearson']:+.2f}",
-            f"{pair['spearman']:+.2f}",
             mark,
         ]
         if known:
@@ -154,9 +153,7 @@ def _prediction(section: dict) -> str:
         rows.append((row["method"], score, f"{row['coverage']:.1%}", _width(row)))
     sizes = section["rows"]
     body = [
-        _table(
-            (section["target"], "weighted interval score", "coverage", "mean width"), rows
-        ),
+        _table((section["target"], "weighted interval score", "coverage", "mean width"), rows),
         f"Asked for {final['asked']:.1%}; a correct method lands in {final['band'][0]:.1%} to "
         f"{final['band'][1]:.1%} with probability 0.95 (exact, beta-binomial).",
         f"{sizes['train']} rows to train ({section['folds']} folds), {sizes['calibration']} to "

@@ -179,7 +179,8 @@ def _by_mode(fitted: FittedGaussian, centred, of_mode, of_floor):
 
 def _complete(fitted: FittedGaussian) -> bool:
     """Whether the basis spans everything: then nothing of the floor may be computed, for it
-    would be the difference of two equal numbers over sigma^2."""
+    would be the difference of two equal numbers over sigma^2.
+    """
     return fitted.basis.shape[0] == fitted.basis.shape[1]
 
 
@@ -212,9 +213,7 @@ def _transport(fitted: FittedGaussian, x, from_sigma, to_sigma):
     of_modes, outside = _variances(fitted, from_sigma)
     to_modes, to_outside = _variances(fitted, to_sigma)
     centred = _centre(fitted, x)
-    moved = _by_mode(
-        fitted, centred, jnp.sqrt(to_modes / of_modes), jnp.sqrt(to_outside / outside)
-    )
+    moved = _by_mode(fitted, centred, jnp.sqrt(to_modes / of_modes), jnp.sqrt(to_outside / outside))
     return x - centred + moved
 
 

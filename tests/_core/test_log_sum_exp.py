@@ -51,7 +51,9 @@ def test_gradient_equals_the_full_matrix(x64, m, n):
 
 def test_second_derivatives(x64):
     arguments = (*problem(5, 40, 2), jnp.asarray(1.5))
-    check_grads(lambda *a: log_sum_exp(*map(jnp.asarray, a)), arguments, order=2, modes=["fwd", "rev"])
+    check_grads(
+        lambda *a: log_sum_exp(*map(jnp.asarray, a)), arguments, order=2, modes=["fwd", "rev"]
+    )
 
 
 def test_one_precision_a_query(x64):
@@ -101,9 +103,7 @@ def test_zero_weight_equals_absence(x64):
 def test_far_tail_is_finite_and_exact(x64, dtype):
     _, points, log_weights = problem(1, 2000, 3, dtype)
     queries = jnp.full((1, 3), 100.0, dtype)
-    expected = full_matrix(
-        *(a.astype(jnp.float64) for a in (queries, points, log_weights)), 1.0
-    )
+    expected = full_matrix(*(a.astype(jnp.float64) for a in (queries, points, log_weights)), 1.0)
     assert expected[0] < -14_000
     np.testing.assert_allclose(
         log_sum_exp(queries, points, log_weights), expected, rtol=10 * jnp.finfo(dtype).eps

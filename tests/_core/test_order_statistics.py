@@ -56,6 +56,7 @@ def test_derivative_goes_to_the_value_found(x64):
     values = jax.random.normal(jax.random.key(3), (20,))
     gradient = jax.grad(order_statistic)(values, 7)
     np.testing.assert_array_equal(gradient, values == jnp.sort(values)[6])
-    np.testing.assert_array_equal(jax.grad(order_statistic)(jnp.array([1.0, 1.0, 2.0]), 1),
-                                  [0.5, 0.5, 0.0])
+    np.testing.assert_array_equal(
+        jax.grad(order_statistic)(jnp.array([1.0, 1.0, 2.0]), 1), [0.5, 0.5, 0.0]
+    )
     assert jnp.all(jax.grad(order_statistic)(values, 21) == 0)

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from estimators import conformal
+from estimators.testing import refuses
 
 
 def test_every_rank_is_exact():
@@ -169,16 +170,16 @@ def test_crossed_intervals_collapse_to_a_point():
             "scale must be finite and positive",
         ),
         (
-            lambda: conformal.SplitRegression()
-            .calibrate(jnp.ones(3), jnp.ones(3))
-            .interval(jnp.ones(2), jnp.ones(2)),
+            lambda: (
+                conformal.SplitRegression()
+                .calibrate(jnp.ones(3), jnp.ones(3))
+                .interval(jnp.ones(2), jnp.ones(2))
+            ),
             "it was not",
         ),
         (lambda: conformal.coverage_band(0, 5, 0.9), "calibration must be a whole number >= 1"),
     ],
 )
 def test_bad_input_is_refused(call, message):
-    from estimators.testing import _annotations_unchecked
-
-    with _annotations_unchecked(), pytest.raises(ValueError, match=message):
+    with refuses(message):
         call()

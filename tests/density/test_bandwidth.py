@@ -78,8 +78,11 @@ def test_the_bandwidth_has_a_derivative_in_the_data(x64):
     points = jax.random.normal(jax.random.key(1), (80, 2))
 
     def factor(a):
-        return density.KDE("loo").fit(jnp.stack([points[:, 0], points[:, 1] ** 3 * a +
-                                                 points[:, 0]], 1)).info.factor
+        return (
+            density.KDE("loo")
+            .fit(jnp.stack([points[:, 0], points[:, 1] ** 3 * a + points[:, 0]], 1))
+            .info.factor
+        )
 
     slope = (factor(1.0 + 1e-4) - factor(1.0 - 1e-4)) / 2e-4
     np.testing.assert_allclose(jax.grad(factor)(1.0), slope, rtol=1e-3, atol=1e-6)

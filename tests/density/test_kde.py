@@ -146,8 +146,11 @@ def test_status_and_nan_inside_jit():
         return fitted.info.status, fitted.log_density(jnp.zeros((2, 2)))
 
     points = jax.random.normal(jax.random.key(0), (20, 2))
-    for bad, code in ((points.at[3, 1].set(jnp.inf), 1), (points.at[:, 0].set(2.0), 2),
-                      (points.at[:, 0].set(points[:, 1]), 3)):
+    for bad, code in (
+        (points.at[3, 1].set(jnp.inf), 1),
+        (points.at[:, 0].set(2.0), 2),
+        (points.at[:, 0].set(points[:, 1]), 3),
+    ):
         status, result = jax.jit(value)(bad)
         assert status == code
         assert jnp.isnan(result).all()

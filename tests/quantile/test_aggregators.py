@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.sparse
-from refusals import refuses
 
 from estimators import quantile, training
 from estimators._core import _io
+from estimators.testing import refuses
 
 LEVELS = np.arange(1, 10, dtype=np.float32) / 10
 RESOLUTIONS = ["coarse", "medium", "fine"]

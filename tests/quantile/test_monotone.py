@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from refusals import refuses
 from sklearn.isotonic import isotonic_regression
 
 from estimators import quantile
+from estimators.testing import refuses
 
 PROJECTIONS = [quantile.sort_levels, quantile.isotonic_levels]
 LENGTHS = [1, 2, 3, 7, 16, 19, 99]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import scoringrules
 from jax.test_util import check_grads
-from refusals import refuses
 from sklearn.metrics import mean_pinball_loss
 
 from estimators import quantile
+from estimators.testing import refuses
 
 LEVELS = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
 

@@ -83,8 +83,8 @@ def test_float32_at_tiny_noise_with_full_rank():
     points = draw(dtype=np.float32)
     value = score.Gaussian().fit(points).log_density(points[:4], 1e-6)
     with jax.enable_x64(True):
-        expected = score.Gaussian().fit(points.astype(float)).log_density(
-            points[:4].astype(float), 1e-6
+        expected = (
+            score.Gaussian().fit(points.astype(float)).log_density(points[:4].astype(float), 1e-6)
         )
     np.testing.assert_allclose(value, expected, rtol=1e-3)
 

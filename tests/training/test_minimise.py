@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from estimators import training
-from estimators.testing import _annotations_unchecked
+from estimators.testing import refuses
 
 KEY = jax.random.key(7)
 ADAM = optax.adam(0.05)
@@ -331,7 +331,7 @@ def test_progress_true_prints_to_stderr(problem, capsys):
     ],
 )
 def test_bad_options_are_refused(problem, options, message):
-    with _annotations_unchecked(), pytest.raises(ValueError, match=message):
+    with refuses(message):
         run(problem, **options)
 
 
