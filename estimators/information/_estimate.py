@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from estimators._core import Stored, checks, constant_columns
@@ -88,13 +89,13 @@ def as_pair(x, y, *, at_least: int, why: str) -> tuple[Float[Array, "n dx"], Flo
 def varied(name: str, columns: Float[Array, "n d"]) -> None:
     """Refuse a constant column where the values are known."""
     if checks.is_concrete(columns):
-        constant = constant_columns(columns)
-        if bool(constant.any()):
-            column = int(jnp.argmax(constant))
+        if checks.holds(lambda c: constant_columns(c).any(), columns):
+            values = np.asarray(columns)
+            column = int(np.argmax((values == values[:1]).all(0)))
             raise ValueError(
                 f"{name} must not have a constant column: it carries no information, and no "
                 f"estimator of a density ratio can use it; {name}[:, {column}] is always "
-                f"{float(columns[0, column])}"
+                f"{values[0, column]}"
             )
 
 

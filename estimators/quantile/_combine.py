@@ -1,5 +1,7 @@
 """Averages over models, with given weights or none."""
 
+import abc
+
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Real
@@ -89,7 +91,49 @@ def median(predictions: Real[ArrayLike, "*batch models levels"]) -> Float[Array,
     return 0.5 * (ordered[..., (models - 1) // 2] + ordered[..., models // 2])
 
 
-class Average(Spec):
+class Unweighted(Spec):
+    """A combination that needs no data: it is its own fit."""
+
+    def fit(
+        self,
+        predictions: Real[ArrayLike, "n models levels"],
+        y: Real[ArrayLike, " n"],
+        levels: Real[ArrayLike, " levels"],
+    ) -> "Unweighted":
+        """Check the data, learn nothing, and return itself.
+
+        It is here so that all aggregators can be tried in one loop.
+
+        Raises:
+            ValueError: as `Aggregator.fit`.
+        """
+        as_levels(levels, as_training(predictions, y)[0].shape[-1])
+        return self
+
+    def combine(
+        self, predictions: Real[ArrayLike, "*batch models levels"]
+    ) -> Float[Array, "*batch levels"]:
+        """Combine over models and sort.
+
+        Args:
+            predictions: quantiles of each model, all at the same levels.
+
+        Returns:
+            Non-decreasing along the last axis.
+
+        Raises:
+            ValueError: for a wrong shape, or values that are not finite outside `jax.jit`;
+                inside it NaN gives NaN.
+        """
+        finite = checks.finite("predictions", as_models(predictions))
+        return sort_levels(self._over_models(finite))
+
+    @abc.abstractmethod
+    def _over_models(self, predictions: Float[Array, "*batch models levels"]) -> Array:
+        """The kernel: one value a level."""
+
+
+class Average(Unweighted):
     """The plain average of all models.
 
     Example:
@@ -102,48 +146,11 @@ class Average(Spec):
     `Aggregator` learns weights.
     """
 
-    def fit(
-        self,
-        predictions: Real[ArrayLike, "n models levels"],
-        y: Real[ArrayLike, " n"],
-        levels: Real[ArrayLike, " levels"],
-    ) -> "Average":
-        """Check the data, learn nothing, and return itself.
-
-        It is here so that all aggregators can be tried in one loop.
-
-        Raises:
-            ValueError: as `Aggregator.fit`.
-
-        Example:
-            >>> import jax.numpy as jnp
-            >>> from estimators import quantile
-            >>> levels = jnp.array([0.1, 0.5, 0.9])
-            >>> quantile.Average().fit(jnp.zeros((5, 2, 3)), jnp.zeros(5), levels)
-            Average()
-        """
-        as_levels(levels, as_training(predictions, y)[0].shape[-1])
-        return self
-
-    def combine(
-        self, predictions: Real[ArrayLike, "*batch models levels"]
-    ) -> Float[Array, "*batch levels"]:
-        """Average over models, sorted.
-
-        Args:
-            predictions: quantiles of each model, all at the same levels.
-
-        Returns:
-            Non-decreasing along the last axis.
-
-        Raises:
-            ValueError: for a wrong shape, or values that are not finite outside `jax.jit`;
-                inside it NaN gives NaN.
-        """
-        return sort_levels(average(checks.finite("predictions", as_models(predictions))))
+    def _over_models(self, predictions):
+        return average(predictions)
 
 
-class Median(Spec):
+class Median(Unweighted):
     """The median of all models, level by level.
 
     Example:
@@ -156,42 +163,5 @@ class Median(Spec):
     When it fails: see `median`.
     """
 
-    def fit(
-        self,
-        predictions: Real[ArrayLike, "n models levels"],
-        y: Real[ArrayLike, " n"],
-        levels: Real[ArrayLike, " levels"],
-    ) -> "Median":
-        """Check the data, learn nothing, and return itself.
-
-        It is here so that all aggregators can be tried in one loop.
-
-        Raises:
-            ValueError: as `Aggregator.fit`.
-
-        Example:
-            >>> import jax.numpy as jnp
-            >>> from estimators import quantile
-            >>> levels = jnp.array([0.1, 0.5, 0.9])
-            >>> quantile.Median().fit(jnp.zeros((5, 2, 3)), jnp.zeros(5), levels)
-            Median()
-        """
-        as_levels(levels, as_training(predictions, y)[0].shape[-1])
-        return self
-
-    def combine(
-        self, predictions: Real[ArrayLike, "*batch models levels"]
-    ) -> Float[Array, "*batch levels"]:
-        """Median over models, sorted.
-
-        Args:
-            predictions: quantiles of each model, all at the same levels.
-
-        Returns:
-            Non-decreasing along the last axis.
-
-        Raises:
-            ValueError: for a wrong shape, or values that are not finite outside `jax.jit`;
-                inside it NaN gives NaN.
-        """
-        return sort_levels(median(checks.finite("predictions", as_models(predictions))))
+    def _over_models(self, predictions):
+        return median(predictions)

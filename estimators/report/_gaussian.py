@@ -77,7 +77,7 @@ def _statement(levels: list[dict], suffices: float | None) -> str:
             )
         return "A Gaussian suffices at every noise scale: none of the structure shows without it."
     return (
-        f"With noise of {suffices:g} standard deviations or more a Gaussian is all there is to "
-        f"see (within {TOLERANCE:g} nats); without noise it lacks {first['gap']:.2f} ± "
-        f"{first['standard_error']:.2f} nats a row."
+        f"With noise of {suffices:g} standard deviations or more nothing but a Gaussian was found "
+        f"(within {TOLERANCE:g} nats a row); without noise it lacks at least {first['gap']:.2f} ± "
+        f"{first['standard_error']:.2f}."
     )

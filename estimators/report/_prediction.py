@@ -14,7 +14,7 @@ AGGREGATORS = {
     "weights, medium": quantile.Aggregator("medium"),
     "weights, fine": quantile.Aggregator("fine"),
 }
-SHARES = (0.6, 0.2, 0.2)
+SHARES = (0.6, 0.2)
 MANY_ROWS = 10_000
 SHOWN = 60
 
@@ -31,7 +31,7 @@ def judge(study: Study) -> dict:
     features = [i for i in range(len(table.columns)) if i != study.target]
     if not features:
         return {"skipped": "the target is the only column"}
-    train, calibrate, test = study.split("prediction", *SHARES)
+    train, calibrate, test = study.split("prediction", len(table.values), *SHARES)
     x, y, offset, scale = _standardise(table.values, features, study.target, train)
     levels = _levels(study.coverage)
     folds = 3 if len(train) > MANY_ROWS else 5

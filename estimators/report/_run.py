@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 import numpy as np
 
 import estimators
-from estimators._core import checks
 from estimators.data import MixtureTruth, first_light, first_light_truth
 from estimators.report import _density, _gaussian, _information, _prediction
 from estimators.report._study import Progress, Study
-from estimators.report._table import TableError, clean, read
+from estimators.report._table import CallError, Table, clean, read, show
 
 SCHEMA = "estimators.report/1"
 SECTIONS: dict[str, tuple[str, Callable[[Study], dict]]] = {
@@ -20,6 +19,9 @@ SECTIONS: dict[str, tuple[str, Callable[[Study], dict]]] = {
     "prediction": ("quantile models, aggregation, calibrated intervals", _prediction.judge),
 }
 FIRST_LIGHT = "first light (ships with estimators; its truth is known)"
+# Beyond these the outer quantile levels meet the median, or round to 0 and 1.
+COVERAGES = (0.001, 0.99999)
+SEEDS = 2**32
 
 
 def run(
@@ -35,25 +37,35 @@ def run(
     Args:
         table: path of a .csv, .npz or .npy file; None takes the data set that ships, and
             puts the truth beside every estimate.
-        target: name (or number, from 1) of the column to predict; None skips prediction.
-        coverage: coverage asked of every interval, in (0, 1).
-        seed: the one source of randomness.
+        target: name (or number in the file, from 1) of the column to predict; None skips
+            prediction.
+        coverage: coverage asked of every interval, from 0.001 to 0.99999.
+        seed: the one source of randomness, from 0 to 2**32 - 1.
         quiet: whether to keep progress off stderr.
 
     Returns:
         The report as a dictionary of plain values, see `report/schema.json`.
 
     Raises:
-        FileNotFoundError: if the table does not exist.
-        ValueError: for a coverage outside (0, 1), or (TableError) a table that cannot be judged.
+        OSError: if the table does not exist or may not be read.
+        ValueError: for a coverage, seed, target or kind of file that cannot be (CallError), or a
+            table that cannot be judged (TableError).
     """
-    checks.probability("coverage", coverage)
-    study = _study(table, target, coverage, seed)
+    low, high = COVERAGES
+    if not low <= coverage <= high:
+        raise CallError(f"coverage must lie between {low:g} and {high:g}; got {coverage}")
+    if not 0 <= seed < SEEDS:
+        raise CallError(f"seed must be a whole number from 0 to {SEEDS - 1}; got {seed}")
+    study = _study(table, None if target is None else str(target), coverage, seed)
     progress = Progress(len(SECTIONS), quiet)
     sections = {}
     for name, (what, judge) in SECTIONS.items():
         progress.step(what)
-        sections[name] = judge(study)
+        try:
+            sections[name] = judge(study)
+        except ValueError as error:
+            # The library refuses what it cannot answer; the other sections still can.
+            sections[name] = {"skipped": f"it cannot be computed for this table: {error}"}
     progress.finish()
     data = study.table
     return {
@@ -85,25 +97,28 @@ def _study(path: str | None, target: str | None, coverage: float, seed: int) -> 
     truth: MixtureTruth | None = None
     if path is None:
         values, columns = first_light()
-        name, notes, truth = FIRST_LIGHT, [], first_light_truth()
-        target = target or columns[-1]
-        columns = list(columns)
+        name, notes, header, truth = FIRST_LIGHT, [], list(columns), first_light_truth()
+        columns, target = header, target or header[-1]
     else:
-        values, columns, notes = read(path)
-        name = str(path)
+        values, columns, notes, header = read(path)
+        # A file name need not be text; what is printed and written must be.
+        name = str(path).encode("utf-8", "replace").decode()
     table = clean(name, values, columns, notes)
-    return Study(table, _find(table, columns, target), coverage, seed, truth)
+    return Study(table, _find(table, header, target), coverage, seed, truth)
 
 
-def _find(table, read_columns: list[str], target: str | None) -> int | None:
+def _find(table: Table, header: list[str], target: str | None) -> int | None:
+    """The index of the target among the usable columns: by name, else by number in the file."""
     if target is None:
         return None
-    if target in table.columns:
-        return table.columns.index(target)
-    if target.isdigit() and 1 <= int(target) <= len(read_columns):
-        return _find(table, [], read_columns[int(target) - 1])
-    known = ", ".join(table.columns[:20])
-    dropped = " ".join(note for note in table.notes if repr(target) in note)
-    raise TableError(
-        f"target must be one of the usable columns ({known}); got {target!r}. {dropped}".rstrip()
+    name = target
+    if target not in header and target.isdecimal() and 1 <= int(target) <= len(header):
+        name = header[int(target) - 1]
+    if name in table.columns:
+        return table.columns.index(name)
+    dropped = [note for note in table.notes if note.startswith(f"column {show(name)} dropped")]
+    known = ", ".join(table.columns[:20]) + ", ..." * (len(table.columns) > 20)
+    raise CallError(
+        f"target must be one of the usable columns ({known}); got {target!r}"
+        + "".join(f": {note}" for note in dropped)
     )

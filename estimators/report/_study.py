@@ -37,11 +37,11 @@ class Study:
         """The same, for numpy."""
         return np.random.default_rng((self.seed, _stable_hash(purpose)))
 
-    def split(self, purpose: str, *shares: float) -> list[np.ndarray]:
-        """Disjoint random sets of row indices, of the given shares of the table."""
-        order = self.generator(purpose).permutation(len(self.table.values))
-        ends = np.cumsum([round(share * len(order)) for share in shares])
-        return [np.sort(part) for part in np.split(order, ends)[: len(shares)]]
+    def split(self, purpose: str, n: int, *shares: float) -> list[np.ndarray]:
+        """Random disjoint sets of the numbers below n: of the given shares, and the rest."""
+        ends = np.cumsum([round(share * n) for share in shares])
+        order = self.generator(purpose).permutation(n)
+        return [np.sort(part) for part in np.split(order, ends)]
 
 
 @dataclass
