@@ -2,9 +2,24 @@
 
 import argparse
 import os
+import signal
 import sys
+import threading
+from dataclasses import dataclass
 
 EXIT_OK, EXIT_REFUSED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass
+class _Stage:
+    """How far a run has come: what an interrupt may do, and what it has to say."""
+
+    writing: bool = False
+    folder: str | None = None
+
+    def interrupted(self) -> str:
+        left = "nothing was written" if self.folder is None else f"the report is in {self.folder}"
+        return f"interrupted; {left}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -13,16 +28,33 @@ def main(arguments: list[str] | None = None) -> int:
     0: the report was written. 1: the table was read but cannot be judged. 2: the call was
     wrong: an option, a file that is not there, an extra that is not installed. 130: interrupted.
     """
+    stage = _Stage()
+    if arguments is None and threading.current_thread() is threading.main_thread():
+        _stop_on_interrupt(stage)
     options = _parser().parse_args(arguments)
-    written: list = []
     try:
-        return _report(options, written)
+        return _report(options, stage)
     except KeyboardInterrupt:
-        left = f"the report is in {written[0].parent}" if written else "nothing was written"
-        return _fail(f"interrupted; {left}", EXIT_INTERRUPTED)
+        return _fail(stage.interrupted(), EXIT_INTERRUPTED)
 
 
-def _report(options: argparse.Namespace, written: list) -> int:
+def _stop_on_interrupt(stage: _Stage) -> None:
+    """Make Ctrl-C end this process at once.
+
+    Python's KeyboardInterrupt is not enough: raised in a callback of jax it is lost, and in an
+    extension module that is being imported it turns into an ImportError.
+    """
+
+    def stop(*_):
+        if stage.writing:
+            raise KeyboardInterrupt  # to be cleaned up after
+        os.write(2, f"estimators: {stage.interrupted()}\n".encode())
+        os._exit(EXIT_INTERRUPTED)
+
+    signal.signal(signal.SIGINT, stop)
+
+
+def _report(options: argparse.Namespace, stage: _Stage) -> int:
     missing = _missing_extras()
     if missing:
         return _fail(
@@ -46,7 +78,9 @@ def _report(options: argparse.Namespace, written: list) -> int:
             seed=options.seed,
             quiet=options.quiet,
         )
-        written.extend(report.write(result, options.out))
+        stage.writing = True
+        data, page = report.write(result, options.out)
+        stage.writing, stage.folder = False, options.out
     except CallError as error:
         return _fail(str(error), EXIT_USAGE)
     except report.TableError as error:
@@ -55,7 +89,6 @@ def _report(options: argparse.Namespace, written: list) -> int:
         known = error.strerror and error.filename
         return _fail(f"{error.filename}: {error.strerror}" if known else str(error), EXIT_USAGE)
     _say(report.as_text(result))
-    data, page = written
     _say(f"Written: {page} (pictures) and {data} (every number).")
     return EXIT_OK
 

@@ -72,7 +72,8 @@ def _likelihood(section: dict) -> str:
         )
     axes.set_yticks(range(len(models)), [item["model"] for item in models])
     axes.invert_yaxis()
-    axes.margins(y=0.25)
+    axes.margins(x=0.08, y=0.25)
+    axes.locator_params(axis="x", nbins=5)
     if section["truth_log_likelihood"] is not None:
         axes.axvline(section["truth_log_likelihood"], color=GREEN, linestyle="--")
         axes.annotate(
@@ -164,7 +165,7 @@ def _gaussian(section: dict) -> str:
         color=GREY,
         fontsize=8,
     )
-    axes.set_xlabel("noise, in standard deviations")
+    axes.set_xlabel("noise, in sd of the columns")
     axes.set_ylabel("what a Gaussian lacks, nats a row")
     axes.legend(frameon=False)
     return _svg(figure, "What a Gaussian lacks at each noise level")
@@ -213,6 +214,7 @@ def _coverage(section: dict) -> str:
     axes.set_yticks(range(len(rows)), [row["method"] for row in rows])
     axes.invert_yaxis()
     axes.margins(y=0.15, x=0.1)
+    axes.locator_params(axis="x", nbins=6)
     axes.set_xlabel("share of test rows inside the interval")
     axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.4, 1.0))
     return _svg(figure, "Coverage reached against coverage asked for")

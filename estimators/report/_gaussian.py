@@ -67,7 +67,7 @@ def _suffices(gaps: list[float]) -> float | None:
 def _statement(levels: list[dict], suffices: float | None) -> str:
     first = levels[0]
     if suffices is None:
-        return "A Gaussian does not suffice at any noise scale tried (up to 3 standard deviations)."
+        return "A Gaussian does not suffice at any noise scale tried (up to 3 sd)."
     if suffices == 0.0:
         if first["gap"] < -2 * first["standard_error"]:
             return (
@@ -77,7 +77,7 @@ def _statement(levels: list[dict], suffices: float | None) -> str:
             )
         return "A Gaussian suffices at every noise scale: none of the structure shows without it."
     return (
-        f"With noise of {suffices:g} standard deviations or more nothing but a Gaussian was found "
+        f"With noise of {suffices:g} sd or more nothing but a Gaussian was found "
         f"(within {TOLERANCE:g} nats a row); without noise it lacks at least {first['gap']:.2f} ± "
         f"{first['standard_error']:.2f}."
     )

@@ -48,7 +48,7 @@ def _density(section: dict) -> str:
         "",
         f"{section['rows_fitted']} rows fitted, {section['rows_held_out']} held out, "
         f"{len(section['columns'])} standardised columns.",
-        f"Bandwidth {section['bandwidth']:.3f} standard deviations by leave-one-out "
+        f"Bandwidth {section['bandwidth']:.3f} sd of the data by leave-one-out "
         f"(Scott: {section['scott']:.3f}).",
         f"Regime of the held-out rows: {shares}.",
         f"Effective points a row: median {points[1]:.3g}, quartiles {points[0]:.3g} and "
@@ -112,7 +112,7 @@ def _gaussian(section: dict) -> str:
     if "skipped" in section:
         return _skipped(title, section)
     known = section["levels"][0]["truth"] is not None
-    head = ["noise, in standard deviations", "a Gaussian lacks at least, nats a row"]
+    head = ["noise, in sd", "a Gaussian lacks at least, nats a row"]
     rows = [
         [f"{level['sigma']:g}", _pm(level["gap"], level["standard_error"])]
         for level in section["levels"]
@@ -197,7 +197,7 @@ def _width(row: dict) -> str:
 
 
 def _level(sigma: float | None) -> str:
-    return "no level tried" if sigma is None else f"{sigma:g} standard deviations"
+    return "no level tried" if sigma is None else f"noise of {sigma:g} sd"
 
 
 def _short(name: str) -> str:
