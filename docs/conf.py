@@ -16,7 +16,6 @@ exclude_patterns = ["_build", "jupyter_execute", "**/.ipynb_checkpoints"]
 source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
 root_doc = "index"
 default_role = "code"  # docstrings put names between single backticks
-nitpicky = False
 
 html_theme = "furo"
 html_title = f"estimators {version}"
@@ -34,7 +33,8 @@ nb_merge_streams = True
 nb_execution_show_tb = True
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(HERE / "_build" / "jax-cache"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("MPLCONFIGDIR", str(HERE / "_build" / "matplotlib"))
 
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence"]

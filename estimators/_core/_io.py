@@ -47,7 +47,9 @@ def load(path: str | os.PathLike) -> Stored:
             f"{os.fspath(path)} was not written by estimators.io.save (schema {SCHEMA}); "
             f"its header has {sorted(header)}"
         )
-    return _decode(header["object"], arrays)
+    loaded = _decode(header["object"], arrays)
+    assert isinstance(loaded, Stored)
+    return loaded
 
 
 def write_arrays(path: str | os.PathLike, arrays: dict[str, np.ndarray], header: dict) -> None:

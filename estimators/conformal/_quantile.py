@@ -56,28 +56,27 @@ def conformal_quantile(
 ) -> Float[Array, ""]:
     """The smallest threshold that a new exchangeable score stays below with `coverage`.
 
-        The `ceil((n + 1) coverage)`-th smallest score; +inf where that rank is above n. With it
-        `P(new score <= threshold) >= coverage` exactly, and below `coverage + 1/(n + 1)` where
-        scores are distinct (Vovk, Gammerman & Shafer 2005; Lei et al. 2018, theorem 2.2).
+    The `ceil((n + 1) coverage)`-th smallest score; +inf where that rank is above n. With it
+    `P(new score <= threshold) >= coverage` exactly, and below `coverage + 1/(n + 1)` where
+    scores are distinct (Vovk, Gammerman & Shafer 2005; Lei et al. 2018, theorem 2.2).
 
     Args:
-            scores: `(n,)`, float32 or float64. An infinite score counts as what it is.
-            coverage: in (0, 1). A Python number gives the exact rank. A traced array (inside
-                jit or vmap) is ranked in floating point, with a tolerance of a few units of
-                its rounding: exact up to about n = 1e5 in float32.
+        scores: `(n,)`, float32 or float64. An infinite score counts as what it is.
+        coverage: in (0, 1). A Python number gives the exact rank. A traced array (inside
+            jit or vmap) is ranked in floating point, with a tolerance of a few units of
+            its rounding: exact up to about n = 1e5 in float32.
 
     Raises:
-            ValueError: for a shape other than `(n,)`, NaN among the scores, or a coverage
-                outside (0, 1). Inside jit NaN gives NaN.
+        ValueError: for a shape other than `(n,)`, NaN among the scores, or a coverage
+            outside (0, 1). Inside jit NaN gives NaN.
 
     Example:
-            >>> import jax.numpy as jnp
-    import numpy as np
-            >>> from estimators import conformal
-            >>> float(conformal.conformal_quantile(jnp.arange(1.0, 10.0), 0.9))
-            9.0
-            >>> float(conformal.conformal_quantile(jnp.arange(1.0, 9.0), 0.9))
-            inf
+        >>> import jax.numpy as jnp
+        >>> from estimators import conformal
+        >>> float(conformal.conformal_quantile(jnp.arange(1.0, 10.0), 0.9))
+        9.0
+        >>> float(conformal.conformal_quantile(jnp.arange(1.0, 9.0), 0.9))
+        inf
     """
     scores = as_scores("scores", scores)
     n = scores.shape[0]

@@ -134,7 +134,7 @@ class KDE(Spec):
         >>> fitted.log_density(points[:3]).shape
         (3,)
         >>> print(f"{fitted.info.factor:.1f}")  # in standard deviations of the data
-        0.3
+        0.4
 
     When it fails: in high dimension. A density from n points needs n to grow exponentially
     with d; `estimators.density.regime` says at each x whether many points or few carry the

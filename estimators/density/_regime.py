@@ -68,7 +68,7 @@ def regime(fitted: FittedKDE, x: Real[ArrayLike, "*batch d"]) -> Regime:
         >>> points = jax.random.normal(jax.random.key(0), (1000, 30))
         >>> fitted = density.KDE("scott").fit(points[:900])
         >>> near = density.regime(fitted, points[900:])
-        >>> str(near.label[0]), bool((near.effective_points < 10).all())
+        >>> str(near.label[0]), bool((near.effective_points < 30).all())
         ('condensed', True)
 
     When it fails: with many exact copies of the same rows (a discrete column), where the

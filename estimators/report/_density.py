@@ -12,7 +12,6 @@ MOST_FIT_ROWS = 40_000
 MOST_HELD_OUT_ROWS = 2000
 MOST_REGIME_ROWS = 500
 ISOLATED = 5
-NO_DENSITY = "every column takes only a few values: there is no density"
 
 
 def judge(study: Study) -> dict:
@@ -22,8 +21,6 @@ def judge(study: Study) -> dict:
     a row of standardised columns, comparable between tables.
     """
     sample = draw(study, "density", most_fit=MOST_FIT_ROWS, most_held_out=MOST_HELD_OUT_ROWS)
-    if sample is None:
-        return {"skipped": NO_DENSITY}
     train, test = sample.train, sample.held_out
     fitted = density.KDE("loo").fit(train)
     by_model = {

@@ -1,6 +1,7 @@
 """The report's pictures, as SVG text to be set into the page."""
 
 import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,9 @@ def _svg(figure, title: str) -> str:
     import matplotlib
 
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": title}):  # the same identifiers every time
+    # The same identifiers every time; and the browser draws what this font has no glyph for.
+    with matplotlib.rc_context({"svg.hashsalt": title}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": title})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
@@ -118,7 +121,7 @@ def _information(section: dict) -> str:
     grid = np.full((count, count), np.nan)
     for pair in section["pairs"]:
         i, j = sorted((names.index(pair["first"]), names.index(pair["second"])))
-        grid[j, i] = max(pair["information"], 0)
+        grid[j, i] = min(max(pair["information"], 0), 10)
         grid[i, j] = -0.5 * np.log1p(-min(max(pair["pearson"] ** 2, pair["spearman"] ** 2), 0.999))
     image = axes.imshow(grid, cmap="Blues", vmin=0, vmax=max(np.nanmax(grid), 0.1))
     for pair in section["pairs"]:

@@ -3,7 +3,6 @@
 import jax.numpy as jnp
 
 from estimators import density, score
-from estimators.report._density import NO_DENSITY
 from estimators.report._sample import draw
 from estimators.report._study import Study, mean_and_error
 
@@ -22,8 +21,6 @@ def judge(study: Study) -> dict:
     noised data from the noised Gaussian.
     """
     sample = draw(study, "gaussian", most_fit=MOST_FIT_ROWS, most_held_out=MOST_HELD_OUT_ROWS)
-    if sample is None:
-        return {"skipped": NO_DENSITY}
     train, test = sample.train, sample.held_out
     noise = jnp.asarray(study.generator("gaussian noise").standard_normal(test.shape), test.dtype)
     gaussian = score.Gaussian().fit(train)
@@ -69,13 +66,18 @@ def _statement(levels: list[dict], suffices: float | None) -> str:
     if suffices is None:
         return "A Gaussian does not suffice at any noise scale tried (up to 3 sd)."
     if suffices == 0.0:
-        if first["gap"] < -2 * first["standard_error"]:
+        if first["gap"] < -TOLERANCE:
             return (
                 "Nothing was found against a Gaussian, but the kernel density is the worse of "
                 "the two here and could not have found much: with this many dimensions the "
                 "question is open below the noise scale where their gap is level."
             )
         return "A Gaussian suffices at every noise scale: none of the structure shows without it."
+    if first["gap"] <= 2 * first["standard_error"]:
+        return (
+            f"With noise of {suffices:g} sd or more nothing but a Gaussian was found (within "
+            f"{TOLERANCE:g} nats a row); with less the kernel density is too uncertain to tell."
+        )
     return (
         f"With noise of {suffices:g} sd or more nothing but a Gaussian was found "
         f"(within {TOLERANCE:g} nats a row); without noise it lacks at least {first['gap']:.2f} ± "

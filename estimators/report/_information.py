@@ -5,7 +5,7 @@ import numpy as np
 from scipy import stats
 
 from estimators import information
-from estimators.report._study import Study
+from estimators.report._study import Skipped, Study
 
 MOST_ROWS = 1000
 MOST_COLUMNS = 25
@@ -21,11 +21,15 @@ def judge(study: Study) -> dict:
     table = study.table
     chosen = _columns(study)
     if len(chosen) < 2:
-        return {"skipped": "there is only one column"}
-    # Copies of a row are each other's nearest neighbours, and would read as information.
-    distinct = np.unique(table.values, axis=0, return_index=True)[1]
-    rows = study.generator("information").permutation(distinct)[:MOST_ROWS]
-    data = table.values[np.sort(rows)][:, chosen]
+        raise Skipped("there is only one column")
+    rows = np.arange(len(table.values))
+    if not table.discrete.all():
+        # Copies of a measured row are each other's nearest neighbours, and would read as
+        # information; equal rows of counts are what there is to count.
+        rows = np.unique(table.values, axis=0, return_index=True)[1]
+    rows = np.sort(study.generator("information").permutation(rows)[:MOST_ROWS])
+    data = table.values[rows][:, chosen]
+    data = (data - data.mean(0)) / data.std(0)
     matrix = information.mutual_information_matrix(
         jnp.asarray(data),
         key=study.key("information"),
@@ -42,7 +46,11 @@ def judge(study: Study) -> dict:
             lower, upper = max(0.0, value - quantile * error), max(0.0, value + quantile * error)
             # What a Gaussian of this correlation would carry; the larger of the two gets the
             # credit. Correlation misses a pair where at least half is not explained by it.
-            explained = float(-0.5 * np.log1p(-max(pearson[i, j] ** 2, spearman[i, j] ** 2)))
+            correlation = max(abs(pearson[i, j]), abs(spearman[i, j]))
+            if correlation > 1 - 1e-9 and not table.discrete[[chosen[i], chosen[j]]].all():
+                # One column is the other in other units: no finite number is right.
+                value, error, lower, upper = np.inf, np.nan, np.inf, np.inf
+            explained = float(-0.5 * np.log1p(-(min(correlation, 1 - 1e-9) ** 2)))
             discovered = bool(matrix.discovered[i, j])
             pairs.append(
                 {
@@ -55,7 +63,8 @@ def judge(study: Study) -> dict:
                     "discovered": discovered,
                     "pearson": float(pearson[i, j]),
                     "spearman": float(spearman[i, j]),
-                    "missed_by_correlation": discovered and bool(lower > 2 * explained + 0.02),
+                    "missed_by_correlation": discovered
+                    and bool(np.isfinite(lower) and lower > 2 * explained + 0.02),
                     "truth": None
                     if study.truth is None
                     else study.truth.mutual_information(chosen[i], chosen[j]),

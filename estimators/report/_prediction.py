@@ -5,7 +5,7 @@ import numpy as np
 
 from estimators import conformal, quantile
 from estimators.report import _base_models
-from estimators.report._study import Study, mean_and_error
+from estimators.report._study import Skipped, Study, mean_and_error
 
 AGGREGATORS = {
     "average": quantile.Average(),
@@ -26,11 +26,11 @@ def judge(study: Study) -> dict:
     them), 20 % calibrate the intervals, 20 % are only reported on.
     """
     if study.target is None:
-        return {"skipped": "no target was named: give --target COLUMN"}
+        raise Skipped("no target was named: give --target COLUMN")
     table = study.table
     features = [i for i in range(len(table.columns)) if i != study.target]
     if not features:
-        return {"skipped": "the target is the only column"}
+        raise Skipped("the target is the only column")
     train, calibrate, test = study.split("prediction", len(table.values), *SHARES)
     x, y, offset, scale = _standardise(table.values, features, study.target, train)
     levels = _levels(study.coverage)
@@ -40,7 +40,7 @@ def judge(study: Study) -> dict:
     z_held = _base_models.predict_all(x[train], y[train], x[held], levels, study.seed)
     z_calibrate, z_test = z_held[: len(calibrate)], z_held[len(calibrate) :]
 
-    chosen, candidates = _choose(z_train, y[train], levels)
+    chosen, candidates = _choose(z_train, y[train], levels, scale)
     of_calibrate, of_test = (np.asarray(chosen.combine(z)) for z in (z_calibrate, z_test))
     low, high = 0, len(levels) - 1
     calibrated = conformal.ConformalizedQuantileRegression(study.coverage).calibrate(
@@ -103,7 +103,7 @@ def _standardise(values, features, target, train):
     return x, (y - offset) / scale, offset, scale
 
 
-def _choose(predictions, y, levels):
+def _choose(predictions, y, levels, scale):
     """Fit every aggregator on half of the out-of-fold rows, choose on the other half, refit."""
     half = np.arange(len(y)) % 2 == 0
     z, y, taus = jnp.asarray(predictions), jnp.asarray(y), jnp.asarray(levels)
@@ -111,7 +111,7 @@ def _choose(predictions, y, levels):
     for name, spec in AGGREGATORS.items():
         fitted = spec.fit(z[half], y[half], taus)
         losses = quantile.weighted_interval_score(y[~half], fitted.combine(z[~half]), taus)
-        value, error = mean_and_error(losses)
+        value, error = mean_and_error(losses * scale)
         candidates.append({"method": name, "out_of_fold_score": value, "standard_error": error})
     best = min(candidates, key=lambda c: c["out_of_fold_score"])["method"]
     return AGGREGATORS[best].fit(z, y, taus), candidates
@@ -165,8 +165,8 @@ def _statement(rows, final, band, coverage, reason, truth) -> str:
     inside = band.lower <= final["coverage"] <= band.upper
     verdict = "inside" if inside else "OUTSIDE"
     text = (
-        f"Asked for {coverage:.0%}, the calibrated intervals cover {final['coverage']:.1%} of the "
-        f"test rows, {verdict} the band {band.lower:.1%} to {band.upper:.1%} that holds 95 times "
+        f"Asked for {100 * coverage:g}%, the calibrated intervals cover {final['coverage']:.1%} of "
+        f"the test rows, {verdict} the band {band.lower:.1%} to {band.upper:.1%} that holds 95 times "
         f"in 100 for exchangeable rows."
     )
     if truth is not None:

@@ -1,5 +1,6 @@
 """Run every section on a table and gather one report."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -8,8 +9,9 @@ import numpy as np
 import estimators
 from estimators.data import MixtureTruth, first_light, first_light_truth
 from estimators.report import _density, _gaussian, _information, _prediction
-from estimators.report._study import Progress, Study
-from estimators.report._table import CallError, Table, clean, read, show
+from estimators.report._read import read
+from estimators.report._study import Progress, Skipped, Study
+from estimators.report._table import CallError, Table, clean, show
 
 SCHEMA = "estimators.report/1"
 SECTIONS: dict[str, tuple[str, Callable[[Study], dict]]] = {
@@ -25,9 +27,9 @@ SEEDS = 2**32
 
 
 def run(
-    table: str | None = None,
+    table: str | os.PathLike | None = None,
     *,
-    target: str | None = None,
+    target: str | int | None = None,
     coverage: float = 0.9,
     seed: int = 0,
     quiet: bool = False,
@@ -63,6 +65,8 @@ def run(
         progress.step(what)
         try:
             sections[name] = judge(study)
+        except Skipped as reason:
+            sections[name] = {"skipped": str(reason)}
         except ValueError as error:
             # The library refuses what it cannot answer; the other sections still can.
             sections[name] = {"skipped": f"it cannot be computed for this table: {error}"}
@@ -93,7 +97,7 @@ def run(
     }
 
 
-def _study(path: str | None, target: str | None, coverage: float, seed: int) -> Study:
+def _study(path: str | os.PathLike | None, target: str | None, coverage: float, seed: int) -> Study:
     truth: MixtureTruth | None = None
     if path is None:
         values, columns = first_light()

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from estimators.data import MixtureTruth
-from estimators.report._study import Study
+from estimators.report._study import Skipped, Study
+from estimators.report._table import MINIMUM_ROWS
 
 # A column with less than this share of its standard deviation left, given the others, is a
 # linear combination of them: a density over all of them is infinite.
@@ -35,17 +36,27 @@ class Sample:
     law: MixtureTruth | None
 
 
-def draw(study: Study, purpose: str, *, most_fit: int, most_held_out: int) -> Sample | None:
-    """Split, subsample and standardise; None where no column is continuous."""
+def draw(study: Study, purpose: str, *, most_fit: int, most_held_out: int) -> Sample:
+    """Split, subsample and standardise.
+
+    Raises:
+        Skipped: where no column is continuous, or too few rows are left for a density.
+    """
     table = study.table
     used, left_out = _independent_columns(study)
     if not used:
-        return None
+        raise Skipped("every column takes only a few values: there is no density")
     # A row that came twice would be held out and fitted at once, and flatter every density.
     distinct = np.unique(table.values[:, used], axis=0, return_index=True)[1]
     copies = len(table.values) - len(distinct)
     if copies:
         left_out.append(f"{copies} rows: they repeat another in these columns")
+    fitted = round(0.75 * len(distinct))
+    if len(distinct) < MINIMUM_ROWS or fitted <= len(used):
+        raise Skipped(
+            f"{len(distinct)} rows that differ, {fitted} of them to fit on, are too few for a "
+            f"density of {len(used)} columns"
+        )
     train, held_out = (distinct[part] for part in study.split(purpose, len(distinct), 0.75))
     generator = study.generator(f"{purpose} subsample")
     train, held_out = (

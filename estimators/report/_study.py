@@ -70,9 +70,15 @@ class Progress:
             print(f"[{time.perf_counter() - self.started:5.1f} s] done", file=sys.stderr)
 
 
+class Skipped(Exception):
+    """A section has nothing to say of this table; the message says why."""
+
+
 def mean_and_error(values) -> tuple[float, float]:
-    """Mean over rows and its standard error."""
+    """Mean over rows and its standard error; of infinite values, infinity and NaN."""
     values = np.asarray(values, np.float64)
+    if not np.isfinite(values).all():
+        return float(values.mean()), float("nan")
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 

@@ -1,18 +1,9 @@
-"""Read a table and make it usable, saying everything that was dropped or changed."""
+"""Make a table usable, saying everything that was dropped; refuse one with too little left."""
 
-import csv
-import io
-import itertools
-import os
-import re
-import unicodedata
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-", "."}
 MINIMUM_ROWS = 50
 # A column of fewer distinct values than this is counted, not measured: a density over it is
 # infinite at each value.
@@ -21,7 +12,6 @@ DISCRETE_BELOW = 15
 LARGEST, SMALLEST_RANGE = 1e100, 1e-100
 # A value this many times further from the median than half the rows are is pointed out.
 FAR = 1e4
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 
 
 class TableError(ValueError):
@@ -55,50 +45,12 @@ class Table:
     rows_read: int = 0
 
 
-class Raw(NamedTuple):
-    """A table as it stands in a file.
-
-    Attributes:
-        values: `(n, p)` float64, NaN where missing.
-        columns: p names.
-        notes: what was changed or dropped, a sentence each.
-        header: the names of all columns of the file, also of those dropped as text.
-    """
-
-    values: np.ndarray
-    columns: list[str]
-    notes: list[str]
-    header: list[str]
-
-
-def read(path: str | os.PathLike) -> Raw:
-    """Read a .csv, .npz or .npy file.
-
-    Raises:
-        OSError: if there is no such file, or it may not be read.
-        CallError: if its name ends in something else.
-        TableError: if the file is not a table of numbers.
-    """
-    path = Path(path)
-    readers = {".csv": _read_csv, ".npz": _read_npz, ".npy": _read_npy}
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; the table must be a file")
-    if path.suffix.lower() not in readers:
-        raise CallError(f"{path} must end in .csv, .npz or .npy; it ends in {path.suffix!r}")
-    content = path.read_bytes()
-    if not content:
-        raise TableError(f"{path} is empty")
-    return readers[path.suffix.lower()](path, content)
-
-
 def clean(name: str, values: np.ndarray, columns: list[str], notes: list[str]) -> Table:
     """Drop what no estimator can use and say so; refuse a table with too little left."""
     notes = list(notes)
     rows_read = len(values)
     if rows_read < MINIMUM_ROWS:
-        raise TableError(f"{name} has {_count(rows_read, 'row')} and needs {MINIMUM_ROWS}")
+        raise TableError(f"{name} has {counted(rows_read, 'row')} and needs {MINIMUM_ROWS}")
     values = np.where(np.isfinite(values), values, np.nan)
     rows = np.arange(1, rows_read + 1)
 
@@ -117,30 +69,31 @@ def clean(name: str, values: np.ndarray, columns: list[str], notes: list[str]) -
             f"{show(columns[i])} ({gaps[:, i].sum()})" for i in np.flatnonzero(gaps.any(axis=0))
         )
         notes.append(
-            f"{incomplete.sum()} of {_count(rows_read, 'row')} dropped: a value is missing or not "
+            f"{incomplete.sum()} of {counted(rows_read, 'row')} dropped: a value is missing or not "
             f"finite in {where}"
         )
         values, rows = values[~incomplete], rows[~incomplete]
     if len(values) < MINIMUM_ROWS:
         raise TableError(
-            f"{name} has {_count(len(values), 'usable row')} and needs {MINIMUM_ROWS}"
-            f"{_because(notes)}"
+            f"{name} has {counted(len(values), 'usable row')} and needs {MINIMUM_ROWS}"
+            f"{because(notes)}"
         )
 
     values, columns = _keep(values, columns, notes, [_unusable(column) for column in values.T])
     if not columns:
-        raise TableError(f"{name} has no numeric column that varies{_because(notes)}")
+        raise TableError(f"{name} has no numeric column that varies{because(notes)}")
 
     for column, cells in zip(columns, values.T, strict=True):
         notes.extend(_far(column, cells, rows))
-    copies = len(values) - len(np.unique(values, axis=0))
-    if copies:
-        notes.append(
-            f"{_count(copies, 'exact copy', 'exact copies')} of other rows kept: if they are not "
-            "measurements of their own, remove them, for with them held-out numbers, information "
-            "and p-values look better than they are"
-        )
     discrete = np.array([len(np.unique(column)) < DISCRETE_BELOW for column in values.T])
+    copies = len(values) - len(np.unique(values, axis=0))
+    # Where every column is counted, equal rows are what there is to count.
+    if copies and not discrete.all():
+        notes.append(
+            f"{counted(copies, 'exact copy', 'exact copies')} of other rows: if they are records "
+            "repeated by mistake, remove them, for a copy on both sides of a split makes "
+            "predictions look better than they are"
+        )
     return Table(name, values, tuple(columns), rows, discrete, notes, rows_read)
 
 
@@ -179,207 +132,16 @@ def _far(name: str, cells: np.ndarray, rows: np.ndarray) -> list[str]:
         return []
     first = int(np.argmax(distance))
     return [
-        f"column {show(name)} has {_count(int(far.sum()), 'value')} more than {FAR:g} times as far "
-        f"from its median as half the rows (row {rows[first]}: {cells[first]:g}): means, spreads "
-        "and densities follow it, so remove it if it is an error"
+        f"column {show(name)} has {counted(int(far.sum()), 'value')} more than {FAR:g} times as "
+        f"far from its median as half the rows (row {rows[first]}: {cells[first]:g}): means, "
+        "spreads and densities follow it, so remove it if it is an error"
     ]
 
 
-def _read_csv(path: Path, content: bytes) -> Raw:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TableError(f"{path} must be UTF-8 text; byte {error.start + 1} is not") from error
-    try:
-        lines = list(csv.reader(io.StringIO(text, newline=None), delimiter=_delimiter(text)))
-    except csv.Error as error:
-        raise TableError(f"{path} cannot be read as .csv: {error}") from error
-    while lines and not "".join(lines[-1]).strip():
-        lines.pop()
-    if not lines:
-        raise TableError(f"{path} is empty")
-    notes: list[str] = []
-    filled = [line for line in lines if len(line) > 1 or "".join(line).strip()]
-    if len(filled) < len(lines):
-        notes.append(f"{_count(len(lines) - len(filled), 'blank line')} skipped")
-    if _is_header(filled[0]):
-        first, *body = filled
-        header = _names(first, len(first), notes)
-    else:
-        body = filled
-        header = _names(None, len(body[0]), notes)
-        notes.append(
-            f"no header: the first line ({', '.join(body[0][:3])}{', …' * (len(header) > 3)}) is "
-            "numbers and was read as data; columns are named column_1 and so on"
-        )
-    for i, line in enumerate(body):
-        if len(line) != len(header):
-            raise TableError(
-                f"{path}: data row {i + 1} has {_count(len(line), 'field')}; the first line has "
-                f"{len(header)}"
-            )
-    if not body:
-        raise TableError(f"{path} has a header and no rows")
-    kept, columns = [], []
-    for name, cells in zip(header, zip(*body, strict=True), strict=True):
-        numbers = [_number(cell) for cell in cells]
-        text_cells = [c for c, v in zip(cells, numbers, strict=True) if v is None]
-        if text_cells:
-            present = sum(not _is_missing(cell) for cell in cells)
-            comma = _DECIMAL_COMMA.fullmatch(text_cells[0].strip())
-            notes.append(
-                f"column {show(name)} dropped: {len(text_cells)} of its {_count(present, 'value')} "
-                f"{'is' if len(text_cells) == 1 else 'are'} text (first: {show(text_cells[0])}"
-                f"{'; decimal commas are not read, write points' if comma else ''})"
-            )
-            continue
-        kept.append(numbers)
-        columns.append(name)
-    if not kept:
-        raise TableError(f"{path} has no numeric column{_because(notes)}")
-    return Raw(np.array(kept, dtype=np.float64).T, columns, notes, header)
-
-
-def _delimiter(text: str) -> str:
-    """The one that cuts the first lines into equally many fields; a comma where none does."""
-    first = {}
-    for delimiter in "\t;,":
-        lines = (
-            line
-            for line in csv.reader(io.StringIO(text, newline=None), delimiter=delimiter)
-            if line
-        )
-        widths = [len(line) for line in itertools.islice(lines, 10)]
-        if widths and widths[0] > 1 and len(set(widths)) == 1:
-            return delimiter
-        first[delimiter] = widths[0] if widths else 0
-    return max(",;\t", key=lambda delimiter: first[delimiter])
-
-
-def _is_header(cells: list[str]) -> bool:
-    """Whether a first line names columns: it holds text, or a table writer's 0, 1, 2, ..."""
-    if any(_number(cell) is None for cell in cells):
-        return True
-    numbered = [str(i) for i in range(len(cells) - 1)]
-    return len(cells) > 1 and not cells[0].strip() and [c.strip() for c in cells[1:]] == numbered
-
-
-def _read_npz(path: Path, content: bytes) -> Raw:
-    if not content.startswith(b"PK"):
-        raise TableError(f"{path} is not an .npz file: it does not start as one")
-
-    def load():
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-
-    arrays = _loaded(path, load)
-    notes: list[str] = []
-    names = arrays.get("columns")
-    if names is not None and names.dtype.kind in "SU":
-        del arrays["columns"]
-        if names.ndim != 1:
-            raise TableError(f"{path}: 'columns' must be a list of names; it has {names.ndim} axes")
-        names = np.char.decode(names, "utf-8", "replace") if names.dtype.kind == "S" else names
-    else:
-        names = None
-    data = arrays.get("data")
-    if data is None and len(arrays) == 1:
-        data = next(iter(arrays.values()))
-    if data is not None:
-        unread = [key for key, array in arrays.items() if array is not data]
-        if unread:
-            notes.append(f"not read: {', '.join(map(show, unread))}, beside the array 'data'")
-    elif (
-        arrays
-        and names is None
-        and all(getattr(a, "ndim", None) == 1 and a.dtype.kind in "iuf" for a in arrays.values())
-        and len({len(a) for a in arrays.values()}) == 1
-    ):
-        names, data = list(arrays), np.stack(list(arrays.values()), 1)
-    if data is None:
-        holds = "; ".join(f"{show(key)}, {_kind(array)}" for key, array in arrays.items())
-        raise TableError(
-            f"{path} must hold one 2-D array, an array 'data' (and 'columns'), or 1-D arrays of "
-            f"numbers of one length; it holds {holds or 'nothing'}"
-        )
-    return _as_table(path, data, names, notes)
-
-
-def _read_npy(path: Path, content: bytes) -> Raw:
-    if not content.startswith(b"\x93NUMPY"):
-        raise TableError(f"{path} is not an .npy file: it does not start as one")
-    array = _loaded(path, lambda: np.load(io.BytesIO(content), allow_pickle=False))
-    return _as_table(path, array, None, [])
-
-
-def _loaded(path, load):
-    try:
-        return load()
-    except Exception as error:  # a broken file can raise anything, from zlib to the parser
-        why = str(error) or type(error).__name__
-        if "allow_pickle" in why:
-            why = "it holds Python objects (pickle), which can run code; save numbers only"
-        raise TableError(f"{path} cannot be read as {path.suffix}: {why}") from error
-
-
-def _as_table(path, data, names, notes) -> Raw:
-    if getattr(data, "ndim", None) != 2 or data.dtype.kind not in "iuf":
-        raise TableError(f"{path} must hold a 2-D array of numbers; it holds {_kind(data)}")
-    if names is not None and len(names) != data.shape[1]:
-        raise TableError(
-            f"{path}: 'columns' must name the {_count(data.shape[1], 'column')}; it holds "
-            f"{_count(len(names), 'name')}"
-        )
-    named = _names(names, data.shape[1], notes)
-    with np.errstate(over="ignore"):  # beyond 64 bits: infinite, and then said to be missing
-        return Raw(data.astype(np.float64), named, notes, named)
-
-
-def _kind(array) -> str:
-    if isinstance(array, np.ndarray):
-        return f"an array of shape {array.shape} and type {array.dtype}"
-    return "something else"
-
-
-def _is_missing(cell: str) -> bool:
-    return cell.strip().lower() in MISSING
-
-
-def _number(cell: str) -> float | None:
-    """The number in a cell, NaN where it is missing, None where it is text."""
-    if _is_missing(cell):
-        return float("nan")
-    try:
-        return float("text" if "_" in cell else cell)  # Python, not a table, reads 1_000
-    except ValueError:
-        return None
-
-
-def _names(given, count: int, notes: list[str]) -> list[str]:
-    """Printable names, each once; what had to be changed is noted. None: number the columns."""
-    result: list[str] = []
-    for i in range(count):
-        name = f"column_{i + 1}" if given is None else str(given[i])
-        name = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in name)
-        name = " ".join(name.split())
-        if not name:
-            name = f"column_{i + 1}"
-            notes.append(f"column {i + 1} has no name and is called {name!r}")
-        free = name
-        for again in itertools.count(2):
-            if free not in result:
-                break
-            free = f"{name} ({again})"
-        if free != name:
-            notes.append(f"column {i + 1} is called {show(free)}: another is named {show(name)}")
-        result.append(free)
-    return result
-
-
-def _count(n: int, what: str, many: str | None = None) -> str:
+def counted(n: int, what: str, many: str | None = None) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {many or what + 's'}"
 
 
-def _because(notes: list[str]) -> str:
+def because(notes: list[str]) -> str:
     more = f"; and {len(notes) - 3} more" if len(notes) > 3 else ""
     return f" ({'; '.join(notes[:3])}{more})" if notes else ""

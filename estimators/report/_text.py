@@ -1,6 +1,9 @@
 """The report as text for a terminal, 88 columns wide."""
 
+import math
 import textwrap
+
+from estimators.report._format import counted, figures, plus_minus, short
 
 WIDTH = 88
 MOST_PAIRS = 12
@@ -22,7 +25,8 @@ def _head(report: dict) -> str:
     table = report["table"]
     lines = [
         f"estimators {report['estimators']}: report on {table['name']}",
-        f"{table['rows']} rows of {table['rows_read']} read, {len(table['columns'])} columns; "
+        f"{table['rows']} of {counted(table['rows_read'], 'row')} used, "
+        f"{counted(len(table['columns']), 'column')}; "
         f"coverage {report['settings']['coverage']:g}, seed {report['settings']['seed']}. "
         "± is one standard error.",
     ]
@@ -35,11 +39,11 @@ def _density(section: dict) -> str:
     if "skipped" in section:
         return _skipped(title, section)
     rows = [
-        (item["model"], _pm(item["log_likelihood"], item["standard_error"]))
+        (item["model"], plus_minus(item["log_likelihood"], item["standard_error"]))
         for item in section["likelihoods"]
     ]
     if section["truth_log_likelihood"] is not None:
-        rows.append(("the true density", f"{section['truth_log_likelihood']:.3f}"))
+        rows.append(("the true density", figures(section["truth_log_likelihood"])))
     regime = section["regime"]
     shares = ", ".join(f"{share:.0%} {name}" for name, share in regime["shares"].items())
     points, index = regime["effective_points"], regime["stable_index"]
@@ -60,8 +64,8 @@ def _density(section: dict) -> str:
             [
                 (
                     f"row {item['row']}",
-                    "-inf" if item["log_density"] is None else f"{item['log_density']:.2f}",
-                    f"{item['most_extreme_column']} ({item['standard_deviations']:+.1f} sd)",
+                    "-inf" if item["log_density"] is None else figures(item["log_density"]),
+                    f"{short(item['most_extreme_column'])} ({item['standard_deviations']:+.1f} sd)",
                 )
                 for item in section["isolated"]
             ],
@@ -84,9 +88,9 @@ def _information(section: dict) -> str:
         mark = "missed by it" if pair["missed_by_correlation"] else ""
         mark = mark if pair["discovered"] else "not shown"
         row = [
-            f"{_short(pair['first'])} ~ {_short(pair['second'])}",
-            _pm(pair["information"], pair["standard_error"]),
-            f"{pair['interval'][0]:.2f}..{pair['interval'][1]:.2f}",
+            f"{short(pair['first'])} ~ {short(pair['second'])}",
+            plus_minus(pair["information"], pair["standard_error"]),
+            _interval(pair["interval"]),
             f"{pair['p_value']:.2g}",
             f"{pair['pearson']:+.2f}",
             mark,
@@ -114,7 +118,7 @@ def _gaussian(section: dict) -> str:
     known = section["levels"][0]["truth"] is not None
     head = ["noise, in sd", "a Gaussian lacks at least, nats a row"]
     rows = [
-        [f"{level['sigma']:g}", _pm(level["gap"], level["standard_error"])]
+        [f"{level['sigma']:g}", plus_minus(level["gap"], level["standard_error"])]
         for level in section["levels"]
     ]
     if known:
@@ -139,22 +143,24 @@ def _prediction(section: dict) -> str:
     rows = [
         (
             row["method"],
-            _pm(row["score"], row["score_standard_error"]),
+            plus_minus(row["score"], row["score_standard_error"]),
             f"{row['coverage']:.1%}",
-            _width(row),
+            figures(row["width"]),
         )
         for row in section["models"]
     ]
     final = section["interval"]
-    rows.append((final["method"], "", f"{final['coverage']:.1%}", _width(final)))
+    rows.append((final["method"], "", f"{final['coverage']:.1%}", figures(final["width"])))
     if section["truth"] is not None:
         row = section["truth"]
-        score = _pm(row["score"], row["score_standard_error"])
-        rows.append((row["method"], score, f"{row['coverage']:.1%}", _width(row)))
+        score = plus_minus(row["score"], row["score_standard_error"])
+        rows.append((row["method"], score, f"{row['coverage']:.1%}", figures(row["width"])))
     sizes = section["rows"]
     body = [
-        _table((section["target"], "weighted interval score", "coverage", "mean width"), rows),
-        f"Asked for {final['asked']:.1%}; a correct method lands in {final['band'][0]:.1%} to "
+        _table(
+            (short(section["target"]), "weighted interval score", "coverage", "mean width"), rows
+        ),
+        f"Asked for {100 * final['asked']:g}%; a correct method lands in {final['band'][0]:.1%} to "
         f"{final['band'][1]:.1%} with probability 0.95 (exact, beta-binomial).",
         f"{sizes['train']} rows to train ({section['folds']} folds), {sizes['calibration']} to "
         f"calibrate, {sizes['test']} to report on. Aggregation chosen out of fold: "
@@ -188,20 +194,12 @@ def _table(head, rows) -> str:
     return "\n".join(lines)
 
 
-def _pm(value: float, error: float) -> str:
-    return f"{value:.3f} ± {error:.3f}"
-
-
-def _width(row: dict) -> str:
-    return "infinite" if row["width"] is None else f"{row['width']:.4g}"
+def _interval(ends: list[float]) -> str:
+    return "infinite" if math.isinf(ends[0]) else f"{ends[0]:.2f}..{ends[1]:.2f}"
 
 
 def _level(sigma: float | None) -> str:
     return "no level tried" if sigma is None else f"noise of {sigma:g} sd"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 18 else name[:17] + "…"
 
 
 def _wrap(line: str) -> str:

@@ -120,7 +120,7 @@ class Gaussian(Spec):
         >>> x = 80.0 * jax.random.normal(jax.random.key(1), (2, 4))
         >>> fitted.transport(x, from_sigma=80.0, to_sigma=0.01).shape
         (2, 4)
-        >>> print(f"{fitted.score(fitted.mean, sigma=1.0).max():.1f}")
+        >>> print(f"{abs(fitted.score(fitted.mean, sigma=1.0)).max():.1f}")
         0.0
 
     Reference: Wang & Vastola, The Unreasonable Effectiveness of Gaussian Score

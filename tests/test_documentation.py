@@ -1,0 +1,117 @@
+"""Everything that is shown runs: the examples, the docstrings, the README."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import estimators
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(estimators.__path__, "estimators.")
+    if not module.name.endswith("__main__")
+)
+
+
+def density_example(results):
+    """The kernel density beats a Gaussian on the X, and loses to the truth in six columns."""
+    kernel, error = results[2, "kernel density"]
+    assert kernel - results[2, "Gaussian"][0] > 2 * error
+    assert abs(results[2, "true density"][0] - kernel) < 0.1
+    assert results[2, "classical"] > 0.9 > 0.5 > results[6, "classical"]
+
+
+def information_example(results):
+    """Neighbours find the X, the copula does not, and independence is not rejected."""
+    for truth, neighbours, _, _ in results.values():
+        assert abs(neighbours.value - truth) < 3 * neighbours.standard_error
+    assert results["north", "east"][2].value < 0.05
+    assert results["north", "east"][3] <= 0.001
+    assert results["north", "angle"][3] > 0.05
+
+
+def score_example(results):
+    """Empirical wins at high noise, Gaussian at low noise; transport is invertible."""
+    assert results["Gaussian", 0.3] < 0.1 < 10 < results["KDE", 0.3]
+    assert results["Gaussian", 4.0] < 1e-3
+    assert abs(results["spread"] - 5**0.5) < 3 * 5**0.5 / 4000**0.5
+    assert results["return"] < 1e-2
+
+
+def quantile_example(results):
+    """Learned weights beat every model and the plain average, and not the truth."""
+    others = {name for name in results if name not in ("learned weights", "true quantiles")}
+    assert results["true quantiles"] < results["learned weights"]
+    assert all(results["learned weights"] < results[name] for name in others)
+
+
+def conformal_example(results):
+    """Coverage over 1000 data sets is that of the theory, k / (n + 1) = 181 / 201."""
+    assert (abs(results["coverage"] - 181 / 201) < 4 * results["error"]).all()
+    assert 0.92 < results["within"] < 0.98
+    assert not results["few"][1] < float("inf")
+
+
+def together_example(results):
+    """Together is no worse than the best model, and the calibrated coverage is in its band."""
+    best = min(results[name][0] for name in ("boosted", "linear", "neighbours"))
+    assert results["true quantiles"][0] < results["together"][0] < 1.02 * best
+    coverage, _, band = results["calibrated"]
+    assert band.lower <= coverage <= band.upper
+
+
+JUDGES = {
+    "density": density_example,
+    "information": information_example,
+    "score": score_example,
+    "quantile": quantile_example,
+    "conformal": conformal_example,
+    "together": together_example,
+}
+
+
+def test_every_example_is_judged():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(JUDGES)
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_example(name, capsys):
+    namespace = runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) >= 4
+    assert "nan" not in printed.lower()
+    JUDGES[name](namespace["results"])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name):
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    failed, _ = doctest.testmod(importlib.import_module(name), optionflags=options)
+    assert failed == 0
+
+
+def test_every_public_class_and_function_is_documented():
+    missing = []
+    for room in estimators.__all__:
+        module = getattr(estimators, room)
+        for name in getattr(module, "__all__", ()):
+            if callable(getattr(module, name)) and not getattr(module, name).__doc__:
+                missing.append(f"{room}.{name}")
+    assert not missing
+
+
+def test_readme():
+    readme = ROOT / "README.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", readme.read_text(encoding="utf-8"), re.M | re.S)
+    if not blocks:
+        pytest.skip("README.md has no python block yet")
+    namespace: dict = {"__name__": "readme"}
+    for block in blocks:
+        exec(compile(block, str(readme), "exec"), namespace)
