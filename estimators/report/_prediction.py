@@ -166,8 +166,8 @@ def _statement(rows, final, band, coverage, reason, truth) -> str:
     verdict = "inside" if inside else "OUTSIDE"
     text = (
         f"Asked for {100 * coverage:g}%, the calibrated intervals cover {final['coverage']:.1%} of "
-        f"the test rows, {verdict} the band {band.lower:.1%} to {band.upper:.1%} that holds 95 times "
-        f"in 100 for exchangeable rows."
+        f"the test rows, {verdict} the band {band.lower:.1%} to {band.upper:.1%} that holds 95 "
+        "times in 100 for exchangeable rows."
     )
     if truth is not None:
         text += f" Their mean width is {final['width'] / truth['width']:.2f} times the true one."
