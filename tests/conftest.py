@@ -6,14 +6,32 @@ from pathlib import Path
 import jax
 import pytest
 
-CACHE = os.environ.get("ESTIMATORS_TEST_CACHE", str(Path(__file__).parents[1] / ".test-cache"))
+CACHE = Path(os.environ.get("ESTIMATORS_TEST_CACHE", Path(__file__).parents[1] / ".test-cache"))
+# Two workers that write one entry at once would leave a broken one: each has its own folder.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Compiling dominates the suite. The default threshold of 1 s would cache almost nothing.
-jax.config.update("jax_compilation_cache_dir", CACHE)
+jax.config.update("jax_compilation_cache_dir", str(CACHE / WORKER))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+MAPPINGS = Path("/proc/self/maps")
+MOST_MAPPINGS = 30_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_compiled_programs():
+    """Drop the compiled programs of the files before, once they are many.
+
+    XLA's CPU backend maps memory for each; some thousands of them reach the kernel's limit
+    (65 530 mappings), and the process dies in the middle of a compilation.
+    """
+    if MAPPINGS.exists() and MAPPINGS.read_bytes().count(b"\n") > MOST_MAPPINGS:
+        jax.clear_caches()
+
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
