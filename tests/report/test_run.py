@@ -374,8 +374,13 @@ def test_counts_that_agree_nine_times_in_ten_are_dependent(judged):
 
 def test_a_column_that_came_twice_is_no_reason_to_warn(judged):
     values = rows(60, 1)
-    (pair,) = judged(np.concatenate([values, 2 * values], axis=1))["pairs"]
+    section = judged(np.concatenate([values, 2 * values], axis=1))
+    (pair,) = section["pairs"]
     assert pair["pearson"] == pytest.approx(1)
+    # No finite number is right: infinite in words, null in JSON.
+    assert pair["information"] == float("inf")
+    information = {**report.schema()["$defs"]["information"], "$defs": report.schema()["$defs"]}
+    jsonschema.validate(json.loads(json.dumps(_plain(section))), information)
 
 
 def test_names_beyond_the_font_are_no_reason_to_warn(messy):
@@ -427,7 +432,7 @@ def test_every_property_of_the_schema_is_described():
         (("schema",), "estimators.report/2"),
         (("extra",), 1),
         (("density", "bandwidth"), None),
-        (("information", "pairs", 0, "information"), None),
+        (("information", "pairs", 0, "p_value"), None),
         (("prediction", "models", 0, "score"), None),
         (("prediction", "interval", "band"), [0.5]),
         (("gaussian",), {"skipped": ""}),
