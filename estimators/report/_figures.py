@@ -199,7 +199,15 @@ def _intervals(section: dict) -> str:
     axes.set_xticks([])
     axes.set_xlabel(f"{len(median)} test rows in the order of their predicted median")
     axes.set_ylabel(section["target"])
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(
+        frameon=False,
+        fontsize=8,
+        loc="lower center",
+        bbox_to_anchor=(0.45, 1.0),
+        ncols=3,
+        columnspacing=1.0,
+        handletextpad=0.3,
+    )
     return _svg(figure, "Calibrated intervals on test rows")
 
 
