@@ -121,11 +121,8 @@ def check_dtypes(row: Contract) -> bool:
     with jax.enable_x64(True):
         # The same numbers in both: those that float32 can hold.
         for dtype in (jnp.float32, jnp.float64):
-            cast = lambda a, dtype=dtype: (  # noqa: E731
-                a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a
-            )
-            data = jax.tree.map(cast, row.data(jax.random.key(0), jnp.float32))
-            inputs = jax.tree.map(cast, row.arguments())
+            data = _cast(row.data(jax.random.key(0), jnp.float32), dtype)
+            inputs = _cast(row.arguments(), dtype)
             fitted = None if row.fit is None else row.fit(*data)
             for name, method in row.methods.items():
                 result = results[name, dtype] = method(fitted, *inputs)
@@ -301,6 +298,11 @@ def _counted(function: Callable, calls: list[int]) -> Callable:
 def _floats(tree) -> list:
     leaves = jax.tree.leaves(eqx.filter(tree, eqx.is_array))
     return [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
+
+
+def _cast(arrays: tuple, dtype) -> tuple:
+    floating = (jnp.issubdtype(array.dtype, jnp.floating) for array in arrays)
+    return tuple(a.astype(dtype) if f else a for a, f in zip(arrays, floating, strict=True))
 
 
 def _agree(expected, got, what: str, *, tolerance: float = 2e-5) -> None:

@@ -1,6 +1,5 @@
 """Boundary checks that the kernels and aggregators of this family share."""
 
-import numpy as np
 from jaxtyping import Array, Float
 
 from estimators._core import checks
@@ -8,9 +7,7 @@ from estimators._core import checks
 
 def as_levels(levels, count: int) -> Float[Array, " levels"]:
     """Check `count` levels."""
-    # Through numpy: inside a trace, jax stages even the check of a constant, and its
-    # outcome could not be read.
-    array = checks.as_levels("levels", np.asarray(levels) if checks.is_concrete(levels) else levels)
+    array = checks.as_levels("levels", levels)
     if array.shape[0] != count:
         raise ValueError(
             f"levels must have length {count}, the last axis of predictions; got {array.shape[0]}"

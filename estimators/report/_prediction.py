@@ -40,7 +40,7 @@ def judge(study: Study) -> dict:
     z_held = _base_models.predict_all(x[train], y[train], x[held], levels, study.seed)
     z_calibrate, z_test = z_held[: len(calibrate)], z_held[len(calibrate) :]
 
-    chosen, candidates = _choose(z_train, y[train], levels, scale)
+    best, chosen, candidates = _choose(z_train, y[train], levels, scale)
     of_calibrate, of_test = (np.asarray(chosen.combine(z)) for z in (z_calibrate, z_test))
     low, high = 0, len(levels) - 1
     calibrated = conformal.ConformalizedQuantileRegression(study.coverage).calibrate(
@@ -56,7 +56,6 @@ def judge(study: Study) -> dict:
         _row(name, sorted_test[:, i], y[test], levels, scale)
         for i, name in enumerate(_base_models.MODELS)
     ]
-    best = min(candidates, key=lambda c: c["out_of_fold_score"])["method"]
     rows.append(_row(f"together ({best})", of_test, y[test], levels, scale))
     final = _interval_row("together, calibrated", interval, y[test], scale)
     truth = _truth(study, test, levels, interval, offset, scale)
@@ -114,7 +113,7 @@ def _choose(predictions, y, levels, scale):
         value, error = mean_and_error(losses * scale)
         candidates.append({"method": name, "out_of_fold_score": value, "standard_error": error})
     best = min(candidates, key=lambda c: c["out_of_fold_score"])["method"]
-    return AGGREGATORS[best].fit(z, y, taus), candidates
+    return best, AGGREGATORS[best].fit(z, y, taus), candidates
 
 
 def _row(name, predictions, y, levels, scale):
