@@ -62,13 +62,18 @@ def whiten(
     points: Float[Array, "n d"], location: Float[Array, " d"], factor: Float[Array, "d d"]
 ) -> Float[Array, "n d"]:
     """`C^-1 (y - location)` for each row y."""
+    return unscale(points - location[None], factor)
+
+
+def unscale(points: Float[Array, "n d"], factor: Float[Array, "d d"]) -> Float[Array, "n d"]:
+    """`C^-1 y` for each row y, C lower triangular."""
     # The inverse is formed: a triangular solve with 10 000 right-hand sides costs XLA's CPU
     # backend as much as the kernel sums over them. A triangular inverse loses no digits to
     # the scales of the columns.
     inverse = jax.scipy.linalg.solve_triangular(
         factor, jnp.eye(factor.shape[0], dtype=factor.dtype), lower=True
     )
-    return _product(points - location[None], inverse.T)
+    return _product(points, inverse.T)
 
 
 def _product(a, b):

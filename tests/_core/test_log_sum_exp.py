@@ -12,7 +12,7 @@ from jax.sharding import AxisType, PartitionSpec
 from jax.test_util import check_grads
 
 from estimators._core import log_sum_exp
-from estimators._core._log_sum_exp import POINT_BLOCK, QUERY_BLOCK
+from estimators._core._blocks import POINT_BLOCK, QUERY_BLOCK
 
 
 def problem(m, n, d, dtype=jnp.float64):
@@ -63,6 +63,36 @@ def test_one_precision_a_query(x64):
     for i, precision in enumerate(precisions):
         expected = full_matrix(queries[i : i + 1], points, log_weights, precision)[0]
         np.testing.assert_allclose(got[i], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("m", "n"), [(7, 3), (QUERY_BLOCK + 1, 2 * POINT_BLOCK + 3)])
+def test_one_precision_a_point(x64, m, n):
+    queries, points, log_weights = problem(m, n, 3)
+    of_points = jnp.linspace(0.5, 3.0, n)
+
+    def streamed(queries, points, log_weights, precision, of_points):
+        return log_sum_exp(queries, points, log_weights, precision, point_precision=of_points)
+
+    def full(queries, points, log_weights, precision, of_points):
+        return full_matrix(queries, points, log_weights, precision * of_points[None])
+
+    arguments = (queries, points, log_weights, jnp.asarray(0.7), of_points)
+    np.testing.assert_allclose(streamed(*arguments), full(*arguments), rtol=0, atol=1e-12)
+
+    def total(of):
+        return jax.grad(lambda *a: jnp.sum(jnp.sin(of(*a))), (0, 1, 2, 3, 4))(*arguments)
+
+    chex.assert_trees_all_close(total(streamed), total(full), rtol=0, atol=1e-11)
+
+
+def test_second_derivatives_in_the_precision_of_points(x64):
+    queries, points, log_weights = problem(5, 40, 2)
+    check_grads(
+        lambda q, x, s: log_sum_exp(*map(jnp.asarray, (q, x)), log_weights, point_precision=s),
+        (queries, points, jnp.linspace(0.5, 3.0, 40)),
+        order=2,
+        modes=["fwd", "rev"],
+    )
 
 
 def test_labels_leave_points_out(x64):
