@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from estimators import (
+        compat as compat,
+    )
+    from estimators import (
         conformal as conformal,
     )
     from estimators import (
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = (
+    "compat",
     "conformal",
     "data",
     "density",

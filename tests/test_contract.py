@@ -40,6 +40,34 @@ def forecasts(n):
     return draw
 
 
+def table(*kinds):
+    """A table with one column of each kind asked for, dependent on one latent number."""
+
+    def draw(key, dtype, n=60):
+        of_latent, *keys = jax.random.split(key, 1 + len(kinds))
+        latent = jax.random.normal(of_latent, (n,), dtype)
+        columns = []
+        for kind, of_noise in zip(kinds, keys, strict=True):
+            mixed = latent + jax.random.normal(of_noise, (n,), dtype)
+            if not kind.continuous:
+                mixed = jnp.clip(jnp.floor(mixed + 0.5 * kind.levels), 0, kind.levels - 1)
+            elif isinstance(kind, density.Bounded):
+                mixed = kind.lower + 0.1 + 0.8 * jax.nn.sigmoid(mixed)
+            columns.append(mixed)
+        return (jnp.stack(columns, 1),)
+
+    return draw
+
+
+CONTINUOUS = (
+    density.Real(),
+    density.Bounded(0, 1),
+    density.Bounded(lower=0),
+    density.Bounded(0, 1, by="transform"),
+    density.Periodic(8),
+)
+MIXED = (density.Real(), density.Categorical(3), density.Ordered(4))
+
 LEVELS = jnp.array([0.1, 0.5, 0.9])
 
 DENSITY = {
@@ -66,6 +94,23 @@ TABLE = [
         inputs=normal(7, 2),
         methods=DENSITY,
     ),
+    *(
+        Contract(
+            name=f"ProductKDE({bandwidth!r}, {len(kinds)} columns)",
+            data=table(*kinds),
+            fit=density.ProductKDE(kinds, bandwidth=bandwidth).fit,
+            inputs=lambda key, dtype, kinds=kinds: table(*kinds)(key, dtype, 7),
+            methods={"log_density": lambda fitted, x: fitted.log_density(x)},
+            differentiable=kinds is CONTINUOUS,  # a code has no neighbours
+            sample=lambda fitted, key: fitted.sample(5, key=key),
+        )
+        for kinds, bandwidth in (
+            (CONTINUOUS, "scott"),
+            (CONTINUOUS, "loo"),
+            (MIXED, "loo"),
+            (MIXED, [0.4, 0.2, 0.3]),
+        )
+    ),
     Contract(
         name="regime",
         data=normal(60, 2),
@@ -73,6 +118,72 @@ TABLE = [
         inputs=normal(7, 2),
         methods={"regime": density.regime},
         differentiable=False,  # found by bisection
+    ),
+    *(
+        Contract(
+            name=name,
+            data=normal(60, 3),
+            fit=lambda points, change=change: change(density.KDE("scott").fit(points)),
+            inputs=normal(7, d),
+            methods=DENSITY,
+            sample=lambda fitted, key: fitted.sample(5, key=key),
+        )
+        for name, d, change in (
+            ("marginal", 2, lambda fitted: density.marginal(fitted, [2, 0])),
+            (
+                "conditional",
+                1,
+                lambda fitted: density.conditional(fitted, [2, 0], jnp.array([0.5, 0.1])),
+            ),
+        )
+    ),
+    Contract(
+        name="cumulative_distribution, survival",
+        data=normal(60, 1),
+        fit=density.KDE("scott").fit,
+        inputs=normal(7, 1),
+        methods={
+            "cumulative_distribution": density.cumulative_distribution,
+            "survival": density.survival,
+        },
+    ),
+    Contract(
+        name="quantile",
+        data=normal(60, 1),
+        fit=density.KDE("scott").fit,
+        inputs=lambda key, dtype: (jax.random.uniform(key, (7,), dtype, 0.01, 0.99),),
+        methods={"quantile": density.quantile},
+        refuses_shapes=False,
+    ),
+    Contract(
+        # No method is compared: a key gives other draws in float64 than in float32.
+        name="entropy, divergence",
+        data=normal(60, 2),
+        fit=density.KDE("scott").fit,
+        methods={},
+        sample=lambda p, key: jnp.stack(
+            [
+                density.entropy(p, key=key, samples=50).value,
+                density.divergence(p, density.marginal(p, [1, 0]), key=key, samples=50).value,
+            ]
+        ),
+    ),
+    Contract(
+        name="highest_density_region",
+        data=normal(60, 2),
+        fit=lambda points: density.highest_density_region(
+            density.KDE("scott").fit(points), 0.8, key=jax.random.key(0), samples=50
+        ),
+        methods={},
+        sample=lambda region, key: (
+            density.highest_density_region(region.fitted, 0.8, key=key, samples=50).log_level
+        ),
+    ),
+    Contract(
+        name="improved_sheather_jones",
+        inputs=normal(40, 1),
+        methods={"bandwidth": lambda _, points: density.improved_sheather_jones(points)[0]},
+        batched=False,
     ),
     *(
         Contract(

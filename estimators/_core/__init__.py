@@ -2,10 +2,12 @@
 
 from estimators._core import _checks as checks
 from estimators._core._base import Choice, Fitted, Spec, Stored
+from estimators._core._kernel_statistics import KernelStatistics, kernel_statistics
 from estimators._core._log_sum_exp import log_sum_exp
 from estimators._core._moments import (
     constant_columns,
     effective_sample_size,
+    unscale,
     weighted_covariance,
     weighted_mean,
     whiten,
@@ -16,13 +18,16 @@ from estimators._core._order_statistics import order_statistic, weighted_quantil
 __all__ = [
     "Choice",
     "Fitted",
+    "KernelStatistics",
     "Spec",
     "Stored",
     "checks",
     "constant_columns",
     "effective_sample_size",
+    "kernel_statistics",
     "log_sum_exp",
     "order_statistic",
+    "unscale",
     "weighted_covariance",
     "weighted_mean",
     "weighted_quantile",

@@ -8,9 +8,82 @@
 
 `KDE` is the Gaussian kernel density estimator, exact and in O(block) memory; `regime` says
 at each point whether the estimate is an average over many points or the echo of a few.
+
+`ProductKDE` is for tables of mixed columns: a kernel for each kind (`Real`, `Bounded`,
+`Periodic`, `Categorical`, `Ordered`) and a bandwidth for each column.
 """
 
-from estimators.density._kde import KDE, FittedKDE, KDEInfo
+from estimators.density._approximate import (
+    ApproximateKDE,
+    ApproximateLogDensity,
+    approximate,
+)
+from estimators.density._codes import Categorical, Ordered
+from estimators.density._columns import Bounded, Periodic, Real
+from estimators.density._debias import debias
+from estimators.density._divergence import cross_entropy, divergence, entropy
+from estimators.density._fitted import FittedKDE, KDEInfo
+from estimators.density._fitted_product import FittedProductKDE, ProductKDEInfo
+from estimators.density._kde import KDE
+from estimators.density._kernels import (
+    Epanechnikov,
+    Exponential,
+    Gaussian,
+    Kernel,
+    Student,
+    TopHat,
+)
+from estimators.density._level_sets import HighestDensityRegion, highest_density_region
+from estimators.density._marginal import conditional, marginal
+from estimators.density._monte_carlo import MonteCarloEstimate
+from estimators.density._one_dimension import cumulative_distribution, quantile, survival
+from estimators.density._product import ProductKDE
 from estimators.density._regime import REGIMES, Regime, regime
+from estimators.density._scales import mix_scales
+from estimators.density._selection import Selection
+from estimators.density._sheather_jones import improved_sheather_jones
+from estimators.density._stream import Stream, stream, update
 
-__all__ = ["KDE", "REGIMES", "FittedKDE", "KDEInfo", "Regime", "regime"]
+__all__ = [
+    "KDE",
+    "REGIMES",
+    "ApproximateKDE",
+    "ApproximateLogDensity",
+    "Bounded",
+    "Categorical",
+    "Epanechnikov",
+    "Exponential",
+    "FittedKDE",
+    "FittedProductKDE",
+    "Gaussian",
+    "HighestDensityRegion",
+    "KDEInfo",
+    "Kernel",
+    "MonteCarloEstimate",
+    "Ordered",
+    "Periodic",
+    "ProductKDE",
+    "ProductKDEInfo",
+    "Real",
+    "Regime",
+    "Selection",
+    "Stream",
+    "Student",
+    "TopHat",
+    "approximate",
+    "conditional",
+    "cross_entropy",
+    "cumulative_distribution",
+    "debias",
+    "divergence",
+    "entropy",
+    "highest_density_region",
+    "improved_sheather_jones",
+    "marginal",
+    "mix_scales",
+    "quantile",
+    "regime",
+    "stream",
+    "survival",
+    "update",
+]

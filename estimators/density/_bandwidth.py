@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from estimators._core import log_sum_exp
+from estimators.density._kernels import Gaussian, Kernel
+from estimators.density._labels import remaining_log_weight, row_labels
+from estimators.density._sum import log_kernel_density
 
 # Leave-one-out is a mean over queries: 2048 of them fix the bandwidth of a large table to
 # about 1 % (its error falls with the square root), and the sum still runs over all points.
@@ -26,6 +28,8 @@ def leave_one_out_log_likelihood(
     log_bandwidth: Float[Array, ""],
     points: Float[Array, "n d"],
     log_weights: Float[Array, " n"],
+    widths: Float[Array, " n"] | None = None,
+    kernel: Kernel | None = None,
 ) -> Float[Array, ""]:
     """Weighted mean over rows of the log density that the other rows give it.
 
@@ -37,47 +41,34 @@ def leave_one_out_log_likelihood(
         log_bandwidth: log of the bandwidth in the units of `points`.
         points: whitened points.
         log_weights: log weights with sum of weights one.
+        widths: relative widths of the kernels.
+        kernel: the kernel's shape; Gaussian unless given.
     """
     stride = -(-points.shape[0] // LEAVE_ONE_OUT_QUERIES)
-    value = leave_one_out_log_densities(log_bandwidth, points, log_weights, stride)
+    labels = row_labels(points)
+    value = log_kernel_density(
+        points[::stride],
+        points,
+        log_weights,
+        kernel=Gaussian() if kernel is None else kernel,
+        bandwidth=jnp.exp(log_bandwidth),
+        widths=widths,
+        query_labels=labels[::stride],
+        point_labels=labels,
+    )
+    value = value - remaining_log_weight(labels[::stride], labels, log_weights)
     weights = jnp.exp(log_weights[::stride])
     alone = jnp.isneginf(value)
     total = jnp.sum(jnp.where(alone, 0, weights * jnp.where(alone, 0, value)))
     return total / jnp.sum(jnp.where(alone, 0, weights))
 
 
-def leave_one_out_log_densities(
-    log_bandwidth: Float[Array, ""],
-    points: Float[Array, "n d"],
-    log_weights: Float[Array, " n"],
-    stride: int = 1,
-) -> Float[Array, " m"]:
-    """Log density of every `stride`-th row given the rows that differ from it.
-
-    -inf where no row differs.
-    """
-    labels = row_labels(points)
-
-    def excluding(precision):
-        return log_sum_exp(
-            points[::stride],
-            points,
-            log_weights,
-            precision,
-            query_labels=labels[::stride],
-            point_labels=labels,
-        )
-
-    log_kernel = -points.shape[1] * (log_bandwidth + 0.5 * jnp.log(2 * jnp.pi))
-    remaining = jax.lax.stop_gradient(excluding(0.0))  # log of the weight that is left
-    value = excluding(jnp.exp(-2 * log_bandwidth)) - jnp.where(jnp.isinf(remaining), 0, remaining)
-    return value + log_kernel
-
-
 def leave_one_out(
     points: Float[Array, "n d"],
     log_weights: Float[Array, " n"],
     start: Float[Array, ""],
+    widths: Float[Array, " n"] | None = None,
+    kernel: Kernel | None = None,
 ) -> tuple[Float[Array, ""], Int[Array, ""], Float[Array, ""]]:
     """The bandwidth of the largest leave-one-out likelihood, by Newton steps on its log.
 
@@ -86,16 +77,17 @@ def leave_one_out(
         which is below 1e-3 where the search converged.
     """
 
-    def derivatives(log_bandwidth, points, log_weights):
+    def derivatives(log_bandwidth, *data):
         def likelihood(t):
-            return leave_one_out_log_likelihood(t, points, log_weights)
+            return leave_one_out_log_likelihood(t, *data)
 
         def slope(t):
             return jax.jvp(likelihood, (t,), (jnp.ones_like(t),))[1]
 
         return jax.jvp(slope, (log_bandwidth,), (jnp.ones_like(log_bandwidth),))
 
-    fixed = jax.lax.stop_gradient((points, log_weights))
+    data = (points, log_weights, widths, kernel)
+    fixed = jax.lax.stop_gradient(data)
 
     def step(state):
         log_bandwidth, _, count = state
@@ -116,23 +108,6 @@ def leave_one_out(
     )
     # One more Newton step, now with derivatives in the data: by the implicit function
     # theorem its derivative is that of the optimum, which the loop cannot give.
-    slope, curvature = derivatives(log_bandwidth, points, log_weights)
+    slope, curvature = derivatives(log_bandwidth, *data)
     log_bandwidth = log_bandwidth - slope / jax.lax.stop_gradient(curvature)
     return jnp.exp(log_bandwidth), steps, size
-
-
-def row_labels(points: Float[Array, "n d"]) -> Int[Array, " n"]:
-    """A 32-bit hash of each row's bits: equal rows have equal labels.
-
-    Two different rows share one by chance with probability 2^-32; leave-one-out then
-    leaves one point too many out of one sum.
-    """
-    bits = jax.lax.bitcast_convert_type(points + 0.0, jnp.uint32).reshape(points.shape[0], -1)
-
-    def mix(state, column):
-        state = (state ^ column) * jnp.uint32(0x85EBCA6B)
-        state = (state ^ (state >> 13)) * jnp.uint32(0xC2B2AE35)
-        return state ^ (state >> 16), None
-
-    seed = jnp.full(points.shape[0], 0x9E3779B9, jnp.uint32)
-    return jax.lax.bitcast_convert_type(jax.lax.scan(mix, seed, bits.T)[0], jnp.int32)

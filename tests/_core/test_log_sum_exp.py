@@ -140,6 +140,16 @@ def test_far_tail_is_finite_and_exact(x64, dtype):
     )
 
 
+def test_a_block_without_weight_does_not_hide_a_far_tail():
+    _, points, _ = problem(1, POINT_BLOCK + 200, 1, jnp.float32)
+    log_weights = jnp.where(jnp.arange(POINT_BLOCK + 200) < POINT_BLOCK, -jnp.inf, 0.0)
+    queries = jnp.full((1, 1), 500.0, jnp.float32)
+    for order in (slice(None), slice(None, None, -1)):
+        got = log_sum_exp(queries, points[order], log_weights[order])
+        expected = full_matrix(queries, points[POINT_BLOCK:], log_weights[POINT_BLOCK:], 1.0)
+        np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
 def test_memory_does_not_grow_with_the_matrix():
     """Temporaries of value and gradient at n = m = 20 000 stay far below the 1.6 GB of n x m."""
     rows = jax.ShapeDtypeStruct((20_000, 8), jnp.float32)

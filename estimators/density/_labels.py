@@ -1,0 +1,41 @@
+"""Labels of rows: equal rows leave a leave-one-out sum together."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+def row_labels(points: Float[Array, "n d"]) -> Int[Array, " n"]:
+    """A 32-bit hash of each row's bits: equal rows have equal labels.
+
+    Two different rows share one by chance with probability 2^-32; leave-one-out then
+    leaves one point too many out of one sum.
+    """
+    bits = jax.lax.bitcast_convert_type(points + 0.0, jnp.uint32).reshape(points.shape[0], -1)
+
+    def mix(state, column):
+        state = (state ^ column) * jnp.uint32(0x85EBCA6B)
+        state = (state ^ (state >> 13)) * jnp.uint32(0xC2B2AE35)
+        return state ^ (state >> 16), None
+
+    seed = jnp.full(points.shape[0], 0x9E3779B9, jnp.uint32)
+    return jax.lax.bitcast_convert_type(jax.lax.scan(mix, seed, bits.T)[0], jnp.int32)
+
+
+def remaining_log_weight(
+    query_labels: Int[Array, " m"], labels: Int[Array, " n"], log_weights: Float[Array, " n"]
+) -> Float[Array, " m"]:
+    """Log of the weight that is left when the points of a query's own label are left out.
+
+    `log_weights` are of weights that sum to one. By a sort, not by a pass over the pairs.
+    Where nothing is left it is a large negative number: the sum itself is -inf there.
+    """
+    order = jnp.argsort(labels)
+    below = jnp.concatenate(
+        [jnp.zeros(1, log_weights.dtype), jnp.cumsum(jnp.exp(log_weights[order]))]
+    )
+    first, last = (
+        jnp.searchsorted(labels[order], query_labels, side=side) for side in ("left", "right")
+    )
+    left = 1 - (below[last] - below[first])
+    return jnp.log(jnp.maximum(left, jnp.finfo(left.dtype).eps))

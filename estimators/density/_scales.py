@@ -1,0 +1,81 @@
+"""Mixtures of scales: every point carries a narrow and a wide kernel, in learned proportions."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from estimators._core import checks
+from estimators.density._fitted import FittedKDE
+
+STEPS = 200
+
+
+def mix_scales(fitted: FittedKDE, multipliers: Sequence[float] = (0.5, 1.0, 2.0)) -> FittedKDE:
+    """Replace each kernel by a mixture of kernels of several widths.
+
+    The shares of the widths are the same for all points and maximise the leave-one-out
+    likelihood, by expectation-maximisation on the densities that each width alone gives to
+    each row. A wide component keeps rows far from all others from deciding the bandwidth; a
+    narrow one serves the dense parts.
+
+    Args:
+        fitted: any kernel density estimate of n points.
+        multipliers: k positive numbers, the widths as multiples of the present ones.
+
+    Returns:
+        The estimate with `k n` kernels; evaluating it costs k times as much.
+
+    Raises:
+        ValueError: for multipliers that are not positive.
+
+    Example:
+        >>> import jax
+        >>> from estimators import density
+        >>> points, new = jax.random.t(jax.random.key(0), 2.0, (2, 1000, 2))
+        >>> plain = density.KDE("loo").fit(points)
+        >>> mixed = density.mix_scales(plain, (0.25, 0.5, 1.0, 4.0))
+        >>> bool(mixed.log_density(new).mean() > plain.log_density(new).mean())
+        True
+
+    When it fails: it cannot tell where to be narrow; `KDE(widths="nearest")` can.
+    """
+    multipliers = tuple(float(checks.positive("multipliers", m)) for m in multipliers)
+    if not multipliers:
+        raise ValueError("multipliers must have at least one entry; got none")
+    return _mix_scales(fitted, multipliers)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _mix_scales(fitted: FittedKDE, multipliers) -> FittedKDE:
+    count = len(multipliers)
+    n, dtype = fitted.points.shape[0], fitted.points.dtype
+    widths = jnp.ones(n, dtype) if fitted.widths is None else fitted.widths
+    alone = jnp.stack(
+        [
+            dataclasses.replace(fitted, widths=widths * m).leave_one_out_log_density()
+            for m in multipliers
+        ]
+    )
+    rows = fitted.points if fitted.rows is None else fitted.rows
+    # A row may own several kernels; its weight is that of all of them.
+    shares = jnp.exp(fitted.log_weights).reshape(-1, rows.shape[0]).sum(0)
+    shares = jnp.where(jnp.all(jnp.isneginf(alone), 0), 0, shares)
+    alone = jnp.where(jnp.isneginf(alone), jnp.finfo(dtype).min / 4, alone)
+
+    def step(_, log_mixture):
+        weighed = jax.nn.log_softmax(log_mixture[:, None] + alone, axis=0)
+        mixture = jnp.exp(weighed) @ shares
+        return jnp.log(mixture / jnp.sum(mixture))
+
+    start = jnp.full(count, -jnp.log(count), dtype)
+    log_mixture = jax.lax.fori_loop(0, STEPS, step, start)
+    return dataclasses.replace(
+        fitted,
+        points=jnp.tile(fitted.points, (count, 1)),
+        widths=jnp.concatenate([widths * m for m in multipliers]),
+        log_weights=jnp.concatenate([fitted.log_weights + log for log in log_mixture]),
+        rows=rows,
+    )
