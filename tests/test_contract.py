@@ -96,6 +96,30 @@ TABLE = [
     ),
     *(
         Contract(
+            name=f"KDE({', '.join(map(str, options.values()))})",
+            data=normal(60, 2),
+            fit=density.KDE(**options).fit,
+            inputs=normal(7, 2),
+            methods=DENSITY,
+            sample=lambda fitted, key: fitted.sample(5, key=key),
+        )
+        for options in (
+            {"covariance": "learned", "centres": "shrunken"},
+            {"bandwidth": "scott", "widths": "nearest", "centres": "shrunken"},
+            {"bandwidth": "loo", "kernel": density.Student(5.0)},
+        )
+    ),
+    Contract(
+        name="debias, mix_scales",
+        data=weighted,
+        fit=lambda points, weights: density.mix_scales(
+            density.debias(density.KDE("scott").fit(points, weights))
+        ),
+        inputs=normal(7, 2),
+        methods=DENSITY,
+    ),
+    *(
+        Contract(
             name=f"ProductKDE({bandwidth!r}, {len(kinds)} columns)",
             data=table(*kinds),
             fit=density.ProductKDE(kinds, bandwidth=bandwidth).fit,
@@ -112,12 +136,38 @@ TABLE = [
         )
     ),
     Contract(
+        name="approximate",
+        data=normal(60, 2),
+        fit=lambda points: density.approximate(
+            density.KDE(0.4).fit(points), key=jax.random.key(0), points_per_cell=16
+        ),
+        inputs=normal(7, 2),
+        methods={"log_density": lambda fitted, x: fitted.log_density(x).log_density},
+        differentiable=False,  # it says so: the exact density is for derivatives
+    ),
+    Contract(
+        name="stream",
+        data=pair((40, 2), (30, 2)),
+        fit=lambda first, then: density.stream(density.KDE(0.4).fit(first), capacity=60).update(
+            then
+        ),
+        inputs=normal(7, 2),
+        methods={"log_density": lambda latest, x: latest.fitted.log_density(x)},
+    ),
+    Contract(
+        name="update",
+        data=pair((40, 2), (30, 2)),
+        fit=lambda first, then: density.update(density.KDE(0.4).fit(first), then),
+        inputs=normal(7, 2),
+        methods=DENSITY,
+    ),
+    Contract(
         name="regime",
         data=normal(60, 2),
         fit=density.KDE("scott").fit,
         inputs=normal(7, 2),
         methods={"regime": density.regime},
-        differentiable=False,  # found by bisection
+        differentiable=False,  # its code is a whole number
     ),
     *(
         Contract(

@@ -152,9 +152,12 @@ def finite(name: str, array: Array) -> Array:
 
 def positive(name: str, value, *, zero: bool = False):
     """Refuse a hyper-parameter that is not positive (or not `>= 0` with `zero=True`)."""
-    if is_concrete(value) and not holds(
-        lambda v: (jnp.isfinite(v) & ((v >= 0) if zero else (v > 0))).all(), jnp.asarray(value)
-    ):
+
+    def allowed(value):
+        v = jnp.asarray(value)  # in here: elsewhere it would be staged while something is traced
+        return (jnp.isfinite(v) & ((v >= 0) if zero else (v > 0))).all()
+
+    if is_concrete(value) and not holds(allowed, value):
         bound = "not negative" if zero else "positive"
         raise ValueError(f"{name} must be finite and {bound}; got {value}")
     return value

@@ -110,7 +110,8 @@ def _select(points, log_weights) -> tuple[Selection, Candidate, int]:
     folds = min(MOST_FOLDS, HELD_OUT // size)
     labels = row_labels(points)
     # Labels are hashes of the rows: in their order the rows are shuffled, with copies together.
-    order = jnp.argsort(labels)
+    # Of float32, so that both precisions choose on the same folds.
+    order = jnp.argsort(row_labels(points.astype(jnp.float32)))
     rows = points[order], log_weights[order], labels[order]
     weights = np.exp(np.asarray(rows[1], float))[: size * folds]
     weights = weights / weights.sum()
@@ -122,18 +123,25 @@ def _select(points, log_weights) -> tuple[Selection, Candidate, int]:
 
     candidates = list(ONE_DIMENSION if d == 1 else CANDIDATES)
     judged = [judge(candidate, _learn.STEPS) for candidate in candidates]
-    best = int(np.argmax([np.nan_to_num(weights @ each, nan=-np.inf) for each, _ in judged]))
+    best = int(np.argmax([_mean(each, weights) for each, _ in judged]))
     candidates.append(candidates[best]._replace(then="mixed"))
     judged.append(judge(candidates[-1], judged[best][1]))
     each = np.stack([each for each, _ in judged])
-    held_out = np.nan_to_num(each @ weights, nan=-np.inf)
-    difference = each - each[int(np.argmax(np.isfinite(held_out)))]
+    held_out = np.array([_mean(row, weights) for row in each])
+    failed = np.isneginf(held_out)
+    difference = np.where(failed[:, None], 0, each) - each[int(np.argmin(failed))]
     gain = difference @ weights
     error = np.sqrt(((difference - gain[:, None]) ** 2) @ weights**2)
+    gain, error = np.where(failed, -np.inf, gain), np.where(failed, np.nan, error)
     chosen = int(np.argmax(held_out))
     record = (held_out, gain, error, chosen, size * folds)
     selection = Selection(tuple(map(str, candidates)), *map(jnp.asarray, record))
     return selection, candidates[chosen], judged[chosen][1]
+
+
+def _mean(each, weights) -> float:
+    """Mean held-out log density; -inf for a form that could not be fitted."""
+    return float(weights @ each) if np.isfinite(each).all() else -np.inf
 
 
 def _judge(candidate: Candidate, rows, first: int, size: int, steps: int):
@@ -205,7 +213,8 @@ def _fit(points, weights, labels, shape, structure, neighbours, moves, steps) ->
 
 def _search(standard, log_weights, labels, shape, structure, neighbours, moves, **options):
     """Learn the kernels of a candidate; its widths, and what was learned."""
-    covariance, factor, _ = shape_factor(standard, shape)
+    covariance, factor, definite = shape_factor(standard, shape)
+    factor = jnp.where(definite, factor, jnp.nan)  # else rounding passes for a direction
     white = unscale(standard.values, factor)
     widths = jax.lax.cond(
         neighbours > 0,

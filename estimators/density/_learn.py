@@ -65,7 +65,8 @@ class Learned(NamedTuple):
         kernels: the parameters.
         log_likelihood: leave-one-out log-likelihood a row, one step before.
         steps: steps taken to them.
-        held_out: `(m,)` log densities of the rows held out; empty where there were none.
+        held_out: `(m,)` log densities of the rows held out, -inf where no step succeeded;
+            empty where there were none.
     """
 
     kernels: Kernels
@@ -146,7 +147,7 @@ def learn(
         return (gain > TOLERANCE) & (count <= steps) & (since < PATIENCE)
 
     zero = jnp.zeros((), jnp.int32)
-    nowhere = jnp.zeros(0 if held_out is None else held_out.values.shape[0], dtype)
+    nowhere = jnp.full(0 if held_out is None else held_out.values.shape[0], -jnp.inf, dtype)
     first = Learned(start, least, zero, nowhere)
     return jax.lax.while_loop(unfinished, step, (start, least, -least, first, least, zero, zero))[3]
 

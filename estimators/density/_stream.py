@@ -8,6 +8,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from estimators._core import Fitted, checks, effective_sample_size, whiten
@@ -58,7 +59,7 @@ def update(
     weights = checks.as_weights("weights", weights, points.shape[0], points.dtype)
     if total_weight is None:
         total_weight = fitted.points.shape[0]
-    if checks.is_concrete(total_weight) and not 0 < float(total_weight) < float("inf"):
+    if checks.is_concrete(total_weight) and not 0 < float(np.asarray(total_weight)) < np.inf:
         raise ValueError(f"total_weight must be finite and positive; got {total_weight}")
     return _append(fitted, points, weights, jnp.asarray(total_weight, points.dtype))
 
@@ -141,7 +142,7 @@ def stream(
     _refuse(fitted)
     n, d = fitted.points.shape
     checks.integer("capacity", capacity, at_least=n)
-    if checks.is_concrete(half_life) and not float(half_life) > 0:
+    if checks.is_concrete(half_life) and not float(np.asarray(half_life)) > 0:
         raise ValueError(f"half_life must be positive; got {half_life}")
     dtype = fitted.points.dtype
     empty = capacity - n

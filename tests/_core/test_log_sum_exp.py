@@ -88,7 +88,9 @@ def test_one_precision_a_point(x64, m, n):
 def test_second_derivatives_in_the_precision_of_points(x64):
     queries, points, log_weights = problem(5, 40, 2)
     check_grads(
-        lambda q, x, s: log_sum_exp(*map(jnp.asarray, (q, x)), log_weights, point_precision=s),
+        lambda q, x, s: log_sum_exp(
+            jnp.asarray(q), jnp.asarray(x), log_weights, point_precision=jnp.asarray(s)
+        ),
         (queries, points, jnp.linspace(0.5, 3.0, 40)),
         order=2,
         modes=["fwd", "rev"],
