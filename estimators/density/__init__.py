@@ -13,17 +13,16 @@ at each point whether the estimate is an average over many points or the echo of
 `Periodic`, `Categorical`, `Ordered`) and a bandwidth for each column.
 """
 
-from estimators.density._approximate import (
+from estimators.density._fast._approximate import (
     ApproximateKDE,
     ApproximateLogDensity,
     approximate,
 )
-from estimators.density._codes import Categorical, Ordered
-from estimators.density._columns import Bounded, Periodic, Real
-from estimators.density._debias import debias
-from estimators.density._divergence import cross_entropy, divergence, entropy
+from estimators.density._fast._stream import Stream, stream, update
 from estimators.density._fitted import FittedKDE, KDEInfo
-from estimators.density._fitted_product import FittedProductKDE, ProductKDEInfo
+from estimators.density._forms._debias import debias
+from estimators.density._forms._scales import mix_scales
+from estimators.density._forms._selection import Selection
 from estimators.density._kde import KDE
 from estimators.density._kernels import (
     Epanechnikov,
@@ -33,16 +32,21 @@ from estimators.density._kernels import (
     Student,
     TopHat,
 )
-from estimators.density._level_sets import HighestDensityRegion, highest_density_region
-from estimators.density._marginal import conditional, marginal
-from estimators.density._monte_carlo import MonteCarloEstimate
-from estimators.density._one_dimension import cumulative_distribution, quantile, survival
-from estimators.density._product import ProductKDE
+from estimators.density._operations._divergence import cross_entropy, divergence, entropy
+from estimators.density._operations._level_sets import HighestDensityRegion, highest_density_region
+from estimators.density._operations._marginal import conditional, marginal
+from estimators.density._operations._monte_carlo import MonteCarloEstimate
+from estimators.density._operations._one_dimension import (
+    cumulative_distribution,
+    quantile,
+    survival,
+)
+from estimators.density._product._codes import Categorical, Ordered
+from estimators.density._product._columns import Bounded, Periodic, Real
+from estimators.density._product._fitted_product import FittedProductKDE, ProductKDEInfo
+from estimators.density._product._product import ProductKDE
 from estimators.density._regime import REGIMES, Regime, regime
-from estimators.density._scales import mix_scales
-from estimators.density._selection import Selection
 from estimators.density._sheather_jones import improved_sheather_jones
-from estimators.density._stream import Stream, stream, update
 
 __all__ = [
     "KDE",

@@ -16,8 +16,9 @@ from estimators._core import (
     weighted_mean,
     whitening,
 )
-from estimators.density import _bandwidth, _learn, _widths
+from estimators.density import _bandwidth
 from estimators.density._fitted import FittedKDE, KDEInfo
+from estimators.density._forms import _learn, _widths
 from estimators.density._kernels import Kernel
 from estimators.density._labels import row_labels
 from estimators.density._sheather_jones import improved_sheather_jones

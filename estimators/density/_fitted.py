@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
 
 from estimators._core import Fitted, Stored, checks, whiten
+from estimators.density._forms._selection import Selection
 from estimators.density._kernels import Kernel
 from estimators.density._labels import remaining_log_weight, row_labels
-from estimators.density._selection import Selection
 from estimators.density._sum import log_kernel_density
 
 

@@ -8,8 +8,8 @@ from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Choice, Spec, checks, constant_columns
 from estimators.density import _fit
-from estimators.density._auto import fit_auto
 from estimators.density._fitted import FittedKDE
+from estimators.density._forms._auto import fit_auto
 from estimators.density._kernels import Epanechnikov, Gaussian, Kernel, TopHat
 
 RULES = ("scott", "silverman", "loo", "sheather-jones", "biroli-mezard", "auto")

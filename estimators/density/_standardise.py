@@ -52,4 +52,3 @@ def shape_factor(
     covariance = jnp.select([shape == 0, shape == 1], [ball, eye], standard.correlation)
     factor, _, definite = whitening(covariance)
     return covariance, factor, definite
-

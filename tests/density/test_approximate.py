@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from estimators import density
-from estimators.density._approximate import QUERY_BLOCK
-from estimators.density._cell_sums import _student
-from estimators.density._cells import Cells
+from estimators.density._fast._approximate import QUERY_BLOCK
+from estimators.density._fast._cell_sums import _student
+from estimators.density._fast._cells import Cells
 
 
 def normal(seed, n, d, dtype=jnp.float32):

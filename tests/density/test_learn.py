@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from estimators import density
-from estimators.density import _learn
+from estimators.density._forms import _learn
 from estimators.density._labels import row_labels
 
 GENERATOR = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 from sklearn.neighbors import KernelDensity, NearestNeighbors
 
 from estimators import density
-from estimators.density import _widths
+from estimators.density._forms import _widths
 from estimators.density._labels import row_labels
 from estimators.testing import refuses
 

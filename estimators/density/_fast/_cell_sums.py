@@ -24,7 +24,7 @@ from estimators._core._log_sum_exp import (
     half_squares,
     log_sum_exp,
 )
-from estimators.density._cells import Cells
+from estimators.density._fast._cells import Cells
 
 RANKS = 8  # ranks that are taken at once, and those of the pilot
 GROUP = 64  # cells that are sampled at once

@@ -11,7 +11,7 @@ from jaxtyping import Array, Key
 
 from estimators._core import checks
 from estimators.density._fitted import FittedKDE
-from estimators.density._monte_carlo import MonteCarloEstimate, mean_of
+from estimators.density._operations._monte_carlo import MonteCarloEstimate, mean_of
 
 
 def entropy(fitted: FittedKDE, *, key: Key[Array, ""], samples: int = 4096) -> MonteCarloEstimate:

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
 
 from estimators._core import Fitted, Stored, checks
-from estimators.density import _product_bandwidth
-from estimators.density._columns import Column
+from estimators.density._product import _product_bandwidth
+from estimators.density._product._columns import Column
 
 
 class ProductKDEInfo(Stored):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from estimators._core import checks
-from estimators.density._columns import Column
+from estimators.density._product._columns import Column
 
 
 class _Discrete(Column):

@@ -15,8 +15,8 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Key, Real
 
 from estimators._core import Fitted, Stored, checks, whiten
 from estimators._core._blocks import map_blocks
-from estimators.density._cell_sums import cell_sum
-from estimators.density._cells import Cells
+from estimators.density._fast._cell_sums import cell_sum
+from estimators.density._fast._cells import Cells
 from estimators.density._fitted import FittedKDE, log_volume
 from estimators.density._kernels import Gaussian
 

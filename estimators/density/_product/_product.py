@@ -13,9 +13,9 @@ from estimators._core import (
     constant_columns,
     effective_sample_size,
 )
-from estimators.density import _product_bandwidth
-from estimators.density._columns import Column
-from estimators.density._fitted_product import (
+from estimators.density._product import _product_bandwidth
+from estimators.density._product._columns import Column
+from estimators.density._product._fitted_product import (
     FittedProductKDE,
     ProductKDEInfo,
     refuse_values,

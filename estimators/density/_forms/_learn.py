@@ -22,6 +22,8 @@ from estimators.density._sum import log_kernel_density
 STRUCTURES = ("scalar", "diagonal", "full")
 SCALAR, DIAGONAL, FULL = range(3)
 
+# Rows that are asked: some for the two parameters of the scalar structure, more for matrices.
+FEW_QUERIES = 1024
 QUERIES = 2048
 STEPS = 40
 # Steps without a better held-out likelihood before the search gives up.
@@ -75,52 +77,58 @@ class Learned(NamedTuple):
     held_out: Float[Array, " m"]
 
 
+def start(rows: Rows, factor: Float[Array, "d d"], moves: Bool[ArrayLike, ""]) -> Kernels:
+    """Where a search begins: multiples of the identity and of a covariance's Cholesky factor."""
+    n, d = rows.values.shape
+    eye = jnp.eye(d, dtype=rows.values.dtype)
+    bandwidth = max(n ** (-1 / (d + 4)), 0.6)
+    return Kernels(jnp.where(moves, 0.7, 1.0).astype(eye.dtype) * eye, bandwidth * factor)
+
+
 def search(
     rows: Rows,
     shape: Float[Array, "d d"],
     factor: Float[Array, "d d"],
-    structure: Integer[ArrayLike, ""],
-    moves: Bool[ArrayLike, ""],
-    **options,
+    structure: int,
+    moves: bool,
 ) -> Learned:
-    """`learn` from multiples of the identity and of `shape` (Cholesky factor `factor`).
+    """`learn` the multiples first, then what `structure` leaves free.
 
-    The multiples are learned first: many parameters at once would end in a worse maximum.
+    Many parameters at once would end in a worse maximum.
     """
-    n, d = rows.values.shape
-    dtype = rows.values.dtype
-    bandwidth = max(n ** (-1 / (d + 4)), 0.6)
-    move = jnp.where(moves, 0.7, 1.0).astype(dtype) * jnp.eye(d, dtype=dtype)
-    start = Kernels(move, bandwidth * factor)
-    scalar = learn(rows, shape, start, SCALAR, moves)
-    return learn(rows, shape, scalar.kernels, structure, moves, **options)
+    few = learn(rows, shape, start(rows, factor, moves), SCALAR, moves, queries=FEW_QUERIES)
+    if structure == SCALAR:
+        return few
+    return learn(rows, shape, few.kernels, structure, moves)
 
 
 def learn(
     rows: Rows,
     shape: Float[Array, "d d"],
-    start: Kernels,
+    kernels: Kernels,
     structure: Integer[ArrayLike, ""],
     moves: Bool[ArrayLike, ""] = True,
     *,
+    queries: int = QUERIES,
     steps: Integer[ArrayLike, ""] = STEPS,
     held_out: Rows | None = None,
 ) -> Learned:
     """Raise the leave-one-out likelihood until a step gains less than the tolerance.
 
     Args:
-        rows: the data; every `n / 2048`-th row is asked, given all the others.
+        rows: the data.
         shape: the covariance of which H is a multiple, where `structure` is scalar.
-        start: where to start from.
+        kernels: where to start from.
         structure: index into `STRUCTURES`: A and H are multiples of the identity and of
             `shape`, or diagonal, or any matrices.
         moves: false keeps A as it is.
+        queries: about how many rows are asked, each given all the others.
         steps: the most steps to take.
         held_out: rows that are not in `rows`. The search then also ends once their likelihood
             falls, and returns where it was highest: with many parameters the leave-one-out
             likelihood goes on rising after that.
     """
-    stride = -(-rows.values.shape[0] // QUERIES)
+    stride = -(-rows.values.shape[0] // queries)
     dtype = rows.values.dtype
     least = jnp.asarray(-jnp.inf, dtype)
 
@@ -148,8 +156,9 @@ def learn(
 
     zero = jnp.zeros((), jnp.int32)
     nowhere = jnp.full(0 if held_out is None else held_out.values.shape[0], -jnp.inf, dtype)
-    first = Learned(start, least, zero, nowhere)
-    return jax.lax.while_loop(unfinished, step, (start, least, -least, first, least, zero, zero))[3]
+    first = Learned(kernels, least, zero, nowhere)
+    state = (kernels, least, -least, first, least, zero, zero)
+    return jax.lax.while_loop(unfinished, step, state)[3]
 
 
 def log_densities(rows: Rows, kernels: Kernels, asked: Rows) -> Float[Array, " m"]:

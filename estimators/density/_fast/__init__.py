@@ -1,0 +1,1 @@
+"""Sums over many points with a stated error, and points that arrive in a stream."""

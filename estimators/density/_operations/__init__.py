@@ -1,0 +1,1 @@
+"""What a fitted density is asked as a law: marginals, quantiles, divergences, level sets."""

@@ -1,0 +1,1 @@
+"""Tables whose columns are of different kinds: one kernel a column, and their product."""
