@@ -75,7 +75,7 @@ class Fits:
         held_out: rows that were held out, and their log weights.
     """
 
-    def __init__(self, points, log_weights, held_out=None):
+    def __init__(self, points, log_weights, held_out: tuple = ()):
         self.points = points
         self.log_weights = log_weights - jax.nn.logsumexp(log_weights)
         self.labels = row_labels(points)
@@ -87,8 +87,8 @@ class Fits:
         """Log densities of the rows held out, and after how many steps they were highest."""
         learned = self.learned(candidate)
         if candidate.then:
-            fitted = self.fitted(candidate, learned.steps)
-            return fitted.log_density(self.held_out[0]), int(learned.steps)
+            x, _ = self.held_out
+            return self.fitted(candidate, learned.steps).log_density(x), int(learned.steps)
         standard = self.prepared(candidate).standard
         return learned.held_out - jnp.sum(jnp.log(standard.scale)), int(learned.steps)
 
@@ -125,7 +125,7 @@ class Fits:
             else:
                 kernels = self.learned(candidate._replace(structure=_learn.SCALAR)).kernels
             held_out = None
-            if self.held_out is not None:
+            if self.held_out:
                 held_out = _as_rows(prepared.standard, *self.held_out)
             scalar = candidate.structure == _learn.SCALAR
             self._learned[key] = _search(
