@@ -2,7 +2,7 @@
 
 Fits a kernel density to two columns of the data set that ships, then to all six, compares both
 with a Gaussian and with the true density on held-out rows, and asks for the regime: whether
-many rows carry the estimate at a point, or a few.
+many rows carry the estimate at a point, so that it has an error bar, or a few.
 
 Run: python examples/density.py
 """
@@ -44,5 +44,9 @@ for used in ([0, 1], [0, 1, 2, 3, 4, 5]):
     regime = density.regime(kernel, there)
     share = results[len(used), "classical"] = float(np.mean(regime.label == "classical"))
     error = np.sqrt(share * (1 - share) / len(there))
-    print(f"  rows where many points carry the value: {share:.0%} ± {error:.0%}")
+    print(f"  rows where the value has an error bar: {share:.0%} ± {error:.0%}")
     print(f"  points that carry it, median: {float(jnp.median(regime.effective_points)):.1f}")
+    lower, upper = regime.interval(0.95)
+    for i in range(3):
+        said = regime.reason[i] or f"95 % from {lower[i]:.2f} to {upper[i]:.2f}"
+        print(f"  held-out row {i}: {regime.log_density[i]:.2f} nats, {said}")
