@@ -63,6 +63,14 @@ def as_float(name: str, x) -> Array:
 as_float.warned = False
 
 
+def as_number(name: str, x) -> Array:
+    """Check a single number, shape `()`."""
+    array = as_float(name, x)
+    if array.ndim:
+        raise ValueError(f"{name} must be a single number; got shape {array.shape}")
+    return array
+
+
 def as_points(name: str, x, *, dimension: int | None = None, at_least: int = 1) -> Array:
     """Check an array of samples, `(n, d)`: rows are samples, every entry finite."""
     array = as_float(name, x)
@@ -165,7 +173,8 @@ def positive(name: str, value, *, zero: bool = False):
 
 def probability(name: str, value):
     """Refuse a number outside the open interval (0, 1)."""
-    if is_concrete(value) and not 0 < float(value) < 1:
+    as_number(name, value)
+    if is_concrete(value) and not 0 < float(np.asarray(value)) < 1:
         raise ValueError(f"{name} must lie strictly between 0 and 1; got {value}")
     return value
 

@@ -25,7 +25,7 @@ from estimators.density._sheather_jones import improved_sheather_jones
 from estimators.density._standardise import SHAPES, Standardised, shape_factor, standardise
 from estimators.density.theory import optimal_bandwidth
 
-OK, NOT_FINITE, CONSTANT_COLUMN, SINGULAR, NO_BANDWIDTH = range(5)
+OK, NOT_FINITE, CONSTANT_COLUMN, SINGULAR, NO_BANDWIDTH, TOO_NARROW = range(6)
 STRUCTURES = {"learned": _learn.FULL, "learned-diagonal": _learn.DIAGONAL}
 
 
@@ -54,6 +54,7 @@ class Form(NamedTuple):
 @jax.jit
 def fit(spec, points, weights) -> FittedKDE:
     """Fit every specification but "auto"."""
+    weights = weights * jnp.where(jnp.max(weights) > 1e30, 1e-30, 1.0)  # else their sum overflows
     weights = weights / jnp.sum(weights)
     if not isinstance(spec.bandwidth, Choice):
         standard, form, definite = _by_number(spec, points, weights)
@@ -104,9 +105,11 @@ def _by_rule(spec, points, weights, standard) -> tuple[Form, Bool[Array, ""], Bo
     elif rule == "sheather-jones":
         factor, found = improved_sheather_jones(standard.values, weights)
     if rule == "loo" and (learned or moves):
+        # No derivative goes through the search, as its steps are not followed.
         rows = _learn.Rows(standard.values, log_weights, row_labels(points), widths)
+        rows, shape, start = jax.lax.stop_gradient((rows, shape, cholesky))
         structure = STRUCTURES.get(spec.covariance, _learn.SCALAR)
-        result = _learn.search(rows, shape, cholesky, structure, moves)
+        result = _learn.search(rows, shape, start, structure, moves)
         kernels, log_likelihood, steps, _ = result
         found = jnp.isfinite(log_likelihood)
         factor = _relative_size(kernels.factor, cholesky)
@@ -181,9 +184,12 @@ def _with_status(
     definite: Bool[ArrayLike, ""] = True,
     found: Bool[ArrayLike, ""] = True,
 ) -> FittedKDE:
-    finite = jnp.all(jnp.isfinite(points)) & jnp.all(jnp.isfinite(weights))
+    finite = jnp.all(jnp.isfinite(points)) & jnp.all(weights >= 0)  # NaN is not
+    # Coordinates in units of the kernel must tell neighbours apart.
+    wide = jnp.max(jnp.abs(fitted.points)) * jnp.finfo(points.dtype).eps < 0.1
     problems = [(~finite, NOT_FINITE), (~jnp.asarray(varies), CONSTANT_COLUMN)]
     problems += [(~jnp.asarray(definite), SINGULAR), (~jnp.asarray(found), NO_BANDWIDTH)]
+    problems += [(~wide, TOO_NARROW)]
     conditions, codes = zip(*problems, strict=True)
     status = jnp.select(
         list(conditions), [jnp.asarray(c, jnp.int32) for c in codes], jnp.asarray(OK, jnp.int32)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Choice, Spec, checks, constant_columns
@@ -52,7 +53,8 @@ class KDE(Spec):
             density of plain centres is wider than the data by K; shrunken centres give that
             back. With "loo", A is learned together with K: a number, or for a learned
             covariance a diagonal or a whole matrix. With the other rules it is
-            `sqrt(1 - f^2)`, which keeps the data's variance (Jones 1991).
+            `sqrt(1 - f^2)`, which keeps the data's variance (Jones 1991). Derivatives do not
+            go through what is learned here: to them A and K are constants.
         widths: s_j: "equal"; "nearest", in proportion to the distance to the sqrt(n)-th
             nearest row (Breiman, Meisel & Purcell 1977); "abramson", to the density to the
             power -1/2 (Abramson 1982), harmful from d of about 16. Geometric mean one.
@@ -75,9 +77,10 @@ class KDE(Spec):
     When it fails: in high dimension. A density from n points needs n to grow exponentially
     with d; `estimators.density.regime` says at each x whether many points or few carry the
     value (Biroli & Mezard 2024, arXiv 2408.05807). In float32 the log-density's error is
-    about 1e-7 (R/h)^2, R the distance from the data's mean: use float64 for bandwidths
-    below a hundredth of the spread. Where values repeat there is no density, and "auto" and
-    "loo" speak of the rest.
+    about 1e-7 (R/h)^2, R the distance from the data's mean, up to 1e-2 nats, where another
+    algorithm takes over; `fitted.rounding_error` is the bound. Where values repeat there is no
+    density, and "auto" and "loo" speak of the rest; nor is there one where columns determine
+    another, though "auto" will learn a very thin kernel there.
     """
 
     bandwidth: Choice | Float[Array, "..."]
@@ -123,8 +126,11 @@ class KDE(Spec):
             raise ValueError(
                 f"covariance {self.covariance!r} must be learned by bandwidth 'loo'; got {rule!r}"
             )
-        if rule == "a number" and self.centres == "shrunken":
-            raise ValueError("centres 'shrunken' need a rule for the bandwidth; got a number")
+        if rule == "a number" and (self.covariance, self.centres) != ("full", "rows"):
+            raise ValueError(
+                "covariance and centres need a rule for the bandwidth, such as 'loo'; got a number "
+                f"and covariance={self.covariance!r}, centres={self.centres!r}"
+            )
         if not gaussian and (self.centres == "shrunken" or self.covariance.startswith("learned")):
             raise ValueError(
                 "kernel must be Gaussian() where centres are shrunken or the covariance is "
@@ -183,7 +189,14 @@ def _as_bandwidth(bandwidth) -> Array:
             f"{', '.join(map(repr, RULES))}; got shape {array.shape}"
         )
     if array.ndim == 2:
-        return checks.finite("bandwidth", array)
+        checks.finite("bandwidth", array)
+        if checks.is_concrete(array) and not checks.holds(
+            lambda a: jnp.allclose(a, a.T, rtol=1e-4, atol=0), array
+        ):
+            raise ValueError(
+                f"bandwidth must be symmetric where it is a matrix; got {array.tolist()}"
+            )
+        return array
     return checks.positive("bandwidth", array)
 
 
@@ -196,8 +209,15 @@ def _fit_auto(points, weights) -> FittedKDE:
         )
     if bool(jnp.any(constant_columns(points))):
         _refuse(_fit.CONSTANT_COLUMN, points, "auto")
+    distinct = len(np.unique(np.asarray(points), axis=0))
+    if distinct < 8:
+        raise ValueError(
+            f"points must have at least 8 distinct rows for bandwidth 'auto'; got {distinct} "
+            f"(shape {points.shape})"
+        )
     fitted = fit_auto(points, weights)
-    if not bool(jnp.isfinite(fitted.info.log_likelihood)):
+    selection = fitted.info.selection
+    if selection is None or not bool(jnp.any(jnp.isfinite(selection.held_out))):
         _refuse(_fit.NO_BANDWIDTH, points, "auto")
     return fitted
 
@@ -209,12 +229,18 @@ def _refuse(status: int, points, rule: str | None) -> None:
             f"points must vary in every column; column {column} is {float(points[0, column])} "
             "in all rows, and its density is infinite there"
         )
+    if status == _fit.SINGULAR and rule is None:
+        raise ValueError("bandwidth must be positive definite where it is a matrix; it is not")
     if status == _fit.SINGULAR:
         raise ValueError(
-            "the kernel's covariance must be positive definite; that of the points (or the "
-            "bandwidth matrix given) is singular: columns are linearly dependent, or rows are "
-            f"fewer than columns (points has shape {points.shape}). Drop columns, or write "
-            "KDE(covariance='diagonal')"
+            "points must have a covariance that is positive definite; theirs is singular: columns "
+            "are linearly dependent, or rows with weight are fewer than columns (points has "
+            f"shape {points.shape}). Drop columns, or write KDE(covariance='diagonal')"
+        )
+    if status == _fit.TOO_NARROW:
+        raise ValueError(
+            f"bandwidth must be above the rounding of {points.dtype} coordinates, about "
+            f"{float(jnp.finfo(points.dtype).eps):.0e} of the data's radius; got one below it"
         )
     if status == _fit.NO_BANDWIDTH:
         raise ValueError(

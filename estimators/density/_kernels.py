@@ -139,10 +139,12 @@ class Student(Kernel):
     degrees_of_freedom: Float[Array, ""]
 
     def __init__(self, degrees_of_freedom: Real[ArrayLike, ""]):
-        value = checks.as_float("degrees_of_freedom", degrees_of_freedom)
-        if checks.is_concrete(value) and not checks.holds(lambda v: v > 2, value):
+        value = checks.as_number("degrees_of_freedom", degrees_of_freedom)
+        if checks.is_concrete(value) and not checks.holds(
+            lambda v: (v > 2) & jnp.isfinite(v), value
+        ):
             raise ValueError(
-                "degrees_of_freedom must be above 2, where the variance is finite; got "
+                "degrees_of_freedom must be finite and above 2, where the variance is; got "
                 f"{degrees_of_freedom}"
             )
         self.degrees_of_freedom = value
@@ -153,8 +155,12 @@ class Student(Kernel):
 
     def log_normaliser(self, dimension, dtype):
         nu = self.degrees_of_freedom.astype(dtype)
-        ratio = gammaln(0.5 * nu) - gammaln(0.5 * (nu + dimension))
-        return ratio + 0.5 * dimension * jnp.log((nu - 2) * math.pi)
+        # log Gamma((nu + d) / 2) - log Gamma(nu / 2) by steps of one and at most one of a half:
+        # the difference of two large logarithms would lose all digits.
+        half, odd = 0.5 * nu, dimension % 2
+        steps = [jnp.log(half + 0.5 * odd + k) for k in range(dimension // 2)]
+        rise = functools.reduce(jnp.add, steps, odd * _half_step(half))
+        return 0.5 * dimension * jnp.log((nu - 2) * math.pi) - rise
 
     def sample(self, key, n, dimension, dtype):
         of_direction, of_scale = jax.random.split(key)
@@ -228,6 +234,14 @@ def _squared_by_product(queries, points):
     product = jnp.matmul(queries, points.T, precision=jax.lax.Precision.HIGHEST)
     squares = jnp.sum(queries**2, -1)[:, None] + jnp.sum(points**2, -1)[None, :]
     return jnp.maximum(squares - 2 * product, 0)
+
+
+def _half_step(z):
+    """`log Gamma(z + 1/2) - log Gamma(z)`, by its asymptotic series from 20 on."""
+    far = jnp.maximum(z, 20.0)
+    series = 0.5 * jnp.log(far) - 1 / (8 * far) + 1 / (192 * far**3) - 1 / (640 * far**5)
+    near = jnp.minimum(z, 20.0)
+    return jnp.where(z < 20, gammaln(near + 0.5) - gammaln(near), series)
 
 
 def _log_ball(dimension: int, squared_radius: int) -> float:

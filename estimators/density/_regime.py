@@ -19,7 +19,7 @@ from estimators.density._condensation import (
     central_limit_holds,
     stable_index,
 )
-from estimators.density._fitted import FittedKDE, log_volume
+from estimators.density._fitted import FittedKDE, as_fitted, log_volume
 from estimators.density._kernels import Gaussian
 
 REGIMES = ("classical", "heavy-tailed", "condensed")
@@ -166,6 +166,7 @@ def regime(fitted: FittedKDE, x: Real[ArrayLike, "*batch d"]) -> Regime:
     the standard error is too small: it takes them to be independent, and the bandwidth, the
     widths and moved centres to be given.
     """
+    as_fitted("fitted", fitted)
     if not isinstance(fitted.kernel, Gaussian):
         raise ValueError(f"fitted must have a Gaussian kernel; got {type(fitted.kernel).__name__}")
     return _regime(fitted, checks.as_queries("x", x, fitted.points.shape[1]))

@@ -1,9 +1,11 @@
 """The sum of normalised kernels in whitened units, for any radial kernel and any widths."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from estimators._core import log_sum_exp
+from estimators._core._kernel_sum import pairwise_log_sum
 from estimators.density._kernels import Gaussian, Kernel, log_kernel_sum
 
 
@@ -17,6 +19,7 @@ def log_kernel_density(
     widths: Float[Array, " n"] | None = None,
     query_labels: Int[Array, " m"] | None = None,
     point_labels: Int[Array, " n"] | None = None,
+    by_differences: bool = False,
 ) -> Float[Array, " m"]:
     """Log of `sum_j w_j K((q - x_j) / (h s_j)) / (h s_j)^d`, K of covariance one.
 
@@ -29,13 +32,16 @@ def log_kernel_density(
         widths: the s_j; None is faster than ones.
         query_labels: as in `log_sum_exp`.
         point_labels: as in `log_sum_exp`.
+        by_differences: whether a Gaussian kernel takes squared differences column by column
+            instead of a matrix product: slower, and exact for the narrowest kernels.
     """
     d = points.shape[1]
     precision = None
     if widths is not None:
         log_weights, precision = log_weights - d * jnp.log(widths), widths**-2
     bandwidth = jnp.asarray(bandwidth, points.dtype)
-    if isinstance(kernel, Gaussian):  # the fast path, with derivatives of its own
+    if isinstance(kernel, Gaussian) and not by_differences:
+        # The fast path, with derivatives of its own.
         value = log_sum_exp(
             queries,
             points,
@@ -46,7 +52,8 @@ def log_kernel_density(
             point_labels=point_labels,
         )
     else:
-        value = log_kernel_sum(
+        log_sum = _sum_by_differences if by_differences else log_kernel_sum
+        value = log_sum(
             queries / bandwidth,
             points / bandwidth,
             log_weights,
@@ -56,3 +63,21 @@ def log_kernel_density(
             point_labels=point_labels,
         )
     return value - d * jnp.log(bandwidth) - kernel.log_normaliser(d, points.dtype)
+
+
+def _sum_by_differences(queries, points, log_weights, kernel, *, point_precision, **labels):
+    def log_kernel(queries, part):
+        points, precision = part
+
+        def add(squares, columns):
+            ours, theirs = columns
+            return squares + (ours[:, None] - theirs[None, :]) ** 2, None
+
+        # Seeded by the first column: it must vary over devices as the points do.
+        first = (queries[:, :1] - points[None, :, 0]) ** 2
+        squares, _ = jax.lax.scan(add, first, (queries.T[1:], points.T[1:]))
+        if precision is not None:
+            squares = squares * precision[None, :]
+        return kernel.log_profile(squares, points.shape[1])
+
+    return pairwise_log_sum(log_kernel, queries, (points, point_precision), log_weights, **labels)

@@ -171,6 +171,8 @@ def _log_density(of: ApproximateKDE, x, relative_error, probability) -> Approxim
     sums = jax.tree.map(lambda a: a[:m][back].reshape(x.shape[:-1]), sums)
     d = queries.shape[1]
     constant = 0.5 * d * jnp.log(2 * jnp.pi) + log_volume(of.fitted)
-    return ApproximateLogDensity(
+    result = ApproximateLogDensity(
         sums.log_sum - constant, sums.relative_error, sums.sampled, sums.work
     )
+    stated = (relative_error >= 0) & (probability > 0) & (probability < 1)
+    return checks.poison(result, stated)

@@ -146,6 +146,8 @@ def stream(
         raise ValueError(f"half_life must be positive; got {half_life}")
     dtype = fitted.points.dtype
     empty = capacity - n
+    half_life = jnp.asarray(half_life, dtype)
+    half_life = jnp.where(half_life > 0, half_life, jnp.nan)  # a traced one gives NaN
     return Stream(
         # The weights of the rows, per row: a new row weighs one.
         dataclasses.replace(
@@ -154,7 +156,7 @@ def stream(
         jnp.pad(fitted.points, ((0, empty), (0, 0))),
         jnp.pad(fitted.log_weights + jnp.log(n), (0, empty), constant_values=-jnp.inf),
         jnp.asarray(n % capacity, jnp.int32),
-        jnp.asarray(half_life, dtype),
+        half_life,
     )
 
 
@@ -193,6 +195,8 @@ def _of_stream(of: Stream) -> FittedKDE:
 def _with_rows(fitted: FittedKDE, points, log_weights) -> FittedKDE:
     log_weights = log_weights - jax.nn.logsumexp(log_weights)
     info = dataclasses.replace(
-        fitted.info, effective_sample_size=effective_sample_size(jnp.exp(log_weights))
+        fitted.info,
+        effective_sample_size=effective_sample_size(jnp.exp(log_weights)),
+        log_likelihood=jnp.nan * fitted.info.factor,  # it was that of the rows before
     )
     return dataclasses.replace(fitted, points=points, log_weights=log_weights, info=info)

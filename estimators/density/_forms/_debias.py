@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import ArrayLike, Real
 
 from estimators._core import checks
-from estimators.density._fitted import FittedKDE, kernel_sum
+from estimators.density._fitted import FittedKDE, as_fitted, kernel_sum
 from estimators.density._kernels import Gaussian
 
 
@@ -44,10 +44,11 @@ def debias(fitted: FittedKDE, *, widening: Real[ArrayLike, ""] = 1.25) -> Fitted
     When it fails: where few points carry the density (`regime`), the score points at the
     nearest of them and not up-hill.
     """
+    as_fitted("fitted", fitted)
     if not isinstance(fitted.kernel, Gaussian):
         raise ValueError(f"fitted must have a Gaussian kernel; got {fitted.kernel!r}")
-    checks.positive("widening", widening)
-    return _debias(fitted, jnp.asarray(widening, fitted.points.dtype))
+    widening = checks.positive("widening", checks.as_number("widening", widening))
+    return _debias(fitted, widening.astype(fitted.points.dtype))
 
 
 @jax.jit
@@ -59,6 +60,11 @@ def _debias(fitted: FittedKDE, widening) -> FittedKDE:
         points=fitted.points / widening,
         rows=rows / widening,
         factor=fitted.factor * widening,
+        info=dataclasses.replace(
+            fitted.info,
+            factor=fitted.info.factor * widening,
+            log_likelihood=jnp.nan * fitted.info.factor,
+        ),
     )
     score = jax.grad(lambda points: jnp.sum(kernel_sum(wide, points)))(wide.points)
     squares = 1.0 if wide.widths is None else wide.widths[:, None] ** 2

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from estimators._core import checks
-from estimators.density._fitted import FittedKDE
+from estimators.density._fitted import FittedKDE, as_fitted
 
 STEPS = 200
 
@@ -42,10 +43,16 @@ def mix_scales(fitted: FittedKDE, multipliers: Sequence[float] = (0.5, 1.0, 2.0)
 
     When it fails: it cannot tell where to be narrow; `KDE(widths="nearest")` can.
     """
-    multipliers = tuple(float(checks.positive("multipliers", m)) for m in multipliers)
-    if not multipliers:
-        raise ValueError("multipliers must have at least one entry; got none")
-    return _mix_scales(fitted, multipliers)
+    as_fitted("fitted", fitted)
+    given = checks.as_vector("multipliers", multipliers)
+    if not checks.is_concrete(given):
+        raise ValueError("multipliers must be known numbers, not traced by jit, vmap or grad")
+    multipliers = tuple(np.asarray(checks.positive("multipliers", given), float).tolist())
+    mixed = _mix_scales(fitted, multipliers)
+    log_likelihood = mixed.info.log_likelihood
+    if checks.is_concrete(log_likelihood) and not bool(jnp.isfinite(log_likelihood)):
+        raise ValueError("fitted must have distinct rows, to choose the shares of the widths by")
+    return mixed
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -72,8 +79,11 @@ def _mix_scales(fitted: FittedKDE, multipliers) -> FittedKDE:
 
     start = jnp.full(count, -jnp.log(count), dtype)
     log_mixture = jax.lax.fori_loop(0, STEPS, step, start)
+    mean = jnp.sum(shares * jax.nn.logsumexp(log_mixture[:, None] + alone, axis=0))
+    info = dataclasses.replace(fitted.info, log_likelihood=mean / jnp.sum(shares))
     return dataclasses.replace(
         fitted,
+        info=info,
         points=jnp.tile(fitted.points, (count, 1)),
         widths=jnp.concatenate([widths * m for m in multipliers]),
         log_weights=jnp.concatenate([fitted.log_weights + log for log in log_mixture]),

@@ -10,7 +10,7 @@ import jax
 from jaxtyping import Array, Key
 
 from estimators._core import checks
-from estimators.density._fitted import FittedKDE
+from estimators.density._fitted import FittedKDE, as_fitted
 from estimators.density._operations._monte_carlo import MonteCarloEstimate, mean_of
 
 
@@ -42,6 +42,7 @@ def entropy(fitted: FittedKDE, *, key: Key[Array, ""], samples: int = 4096) -> M
     When it fails: in high dimension, where the estimate is the echo of single points (see
     `regime`): its entropy is then about log n plus that of one kernel.
     """
+    as_fitted("fitted", fitted)
     checks.integer("samples", samples, at_least=2)
     return _cross_entropy(fitted, fitted, samples, checks.as_key(key))
 
@@ -116,6 +117,8 @@ def divergence(
 
 
 def _same_columns(p: FittedKDE, q: FittedKDE) -> None:
+    as_fitted("p", p)
+    as_fitted("q", q)
     if p.points.shape[1] != q.points.shape[1]:
         raise ValueError(
             f"q must have as many columns as p; got {q.points.shape[1]} against {p.points.shape[1]}"

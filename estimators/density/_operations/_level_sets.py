@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key, Real
 
 from estimators._core import Stored, checks, order_statistic
-from estimators.density._fitted import FittedKDE
+from estimators.density._fitted import FittedKDE, as_fitted
 
 
 class HighestDensityRegion(Stored):
@@ -80,6 +80,7 @@ def highest_density_region(
     matter of how good the estimate is; a conformal set of the log density on fresh rows
     (`conformal.conformal_quantile`) has a guarantee whatever the law.
     """
+    as_fitted("fitted", fitted)
     checks.integer("samples", samples, at_least=2)
     checks.probability("coverage", coverage)
     if checks.is_concrete(coverage):

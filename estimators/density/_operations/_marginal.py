@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import ArrayLike, Real
 
 from estimators._core import checks, effective_sample_size
-from estimators.density._fitted import FittedKDE
+from estimators.density._fitted import FittedKDE, as_fitted
 from estimators.density._kernels import Gaussian, Student
 
 
@@ -121,6 +121,7 @@ def conditional(
 
 
 def _refuse_kernel(fitted: FittedKDE, known: tuple[type, ...], what: str) -> None:
+    as_fitted("fitted", fitted)
     if not isinstance(fitted.kernel, known):
         names = " or ".join(kind.__name__ for kind in known)
         raise ValueError(
@@ -132,6 +133,8 @@ def _refuse_kernel(fitted: FittedKDE, known: tuple[type, ...], what: str) -> Non
 def _columns(columns: Sequence[int], d: int) -> tuple[int, ...]:
     """Check the names of columns; negative ones count from the end."""
     try:
+        if any(isinstance(column, bool) for column in columns):
+            raise TypeError
         chosen = tuple(operator.index(column) for column in columns)
     except TypeError:
         raise ValueError(

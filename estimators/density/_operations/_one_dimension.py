@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import checks, whiten
 from estimators._core._blocks import into_blocks, map_blocks, reduce_blocks
-from estimators.density._fitted import FittedKDE
+from estimators.density._fitted import FittedKDE, as_fitted
 from estimators.density._kernels import Gaussian
 
 # Bisection alone reaches the last bit of float64 in about 60 steps; Newton needs about 6.
@@ -109,6 +109,7 @@ def quantile(fitted: FittedKDE, levels: Real[ArrayLike, "*batch"]) -> Float[Arra
 
 
 def _one_column(fitted: FittedKDE) -> None:
+    as_fitted("fitted", fitted)
     if not isinstance(fitted.kernel, Gaussian):
         raise ValueError(
             "fitted must have a Gaussian kernel, whose distribution function is known here; "
