@@ -17,7 +17,7 @@ QUERY_BLOCK = 512
 POINT_BLOCK = 1024
 
 
-def into_blocks(array, *, size: int = POINT_BLOCK, fill: float = 0) -> Any:
+def into_blocks(array, *, size: int = POINT_BLOCK, fill: int | float = 0) -> Any:
     """Rows in blocks, `(n, ...) -> (blocks, size, ...)`; `fill` pads the last block.
 
     None stays None, so that an optional array can be passed on.

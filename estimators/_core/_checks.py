@@ -173,8 +173,11 @@ def positive(name: str, value, *, zero: bool = False):
 
 def probability(name: str, value):
     """Refuse a number outside the open interval (0, 1)."""
-    as_number(name, value)
-    if is_concrete(value) and not 0 < float(np.asarray(value)) < 1:
+    try:
+        inside = not is_concrete(value) or 0 < float(value) < 1
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a single number; got {_describe(value)}") from None
+    if not inside:
         raise ValueError(f"{name} must lie strictly between 0 and 1; got {value}")
     return value
 

@@ -7,6 +7,7 @@ import jax
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators.density import FittedKDE
+from estimators.density._fitted import as_fitted
 
 try:
     from numpyro.distributions import Distribution, constraints
@@ -95,4 +96,4 @@ def distribution(fitted: FittedKDE) -> KernelDensity:
     chain stays in the one that it began in. As a prior its tails are those of the kernel, much
     lighter than they may be in truth: data that disagree with it are not believed.
     """
-    return KernelDensity(fitted)
+    return KernelDensity(as_fitted("fitted", fitted))

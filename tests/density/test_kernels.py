@@ -203,5 +203,5 @@ def test_memory_is_that_of_blocks():
 
 @pytest.mark.parametrize("bad", [2.0, -1.0, math.nan])
 def test_student_needs_a_variance(bad):
-    with refuses("degrees_of_freedom must be above 2"):
+    with refuses("degrees_of_freedom must be finite and above 2"):
         density.Student(bad)

@@ -44,11 +44,14 @@ def mix_scales(fitted: FittedKDE, multipliers: Sequence[float] = (0.5, 1.0, 2.0)
     When it fails: it cannot tell where to be narrow; `KDE(widths="nearest")` can.
     """
     as_fitted("fitted", fitted)
-    given = checks.as_vector("multipliers", multipliers)
-    if not checks.is_concrete(given):
-        raise ValueError("multipliers must be known numbers, not traced by jit, vmap or grad")
-    multipliers = tuple(np.asarray(checks.positive("multipliers", given), float).tolist())
-    mixed = _mix_scales(fitted, multipliers)
+    try:  # numbers of numpy: they are known while the rest is traced
+        given = np.asarray(multipliers, float)
+    except (TypeError, ValueError):
+        raise ValueError(f"multipliers must be known numbers; got {multipliers!r}") from None
+    if given.ndim != 1 or not given.size:
+        raise ValueError(f"multipliers must have shape (k,), k >= 1; got shape {given.shape}")
+    checks.positive("multipliers", given)
+    mixed = _mix_scales(fitted, tuple(given.tolist()))
     log_likelihood = mixed.info.log_likelihood
     if checks.is_concrete(log_likelihood) and not bool(jnp.isfinite(log_likelihood)):
         raise ValueError("fitted must have distinct rows, to choose the shares of the widths by")
