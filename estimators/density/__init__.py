@@ -1,18 +1,28 @@
 """How dense is the distribution here, and can that number be believed?
 
-    fitted = density.KDE(bandwidth="loo").fit(points)      # points (n, d)
+    fitted = density.KDE("auto").fit(points)               # points (n, d)
     fitted.log_density(x)                                  # x (*batch, d) -> (*batch,)
     fitted.score(x)                                        # gradient of the log density
     fitted.sample(1000, key=jax.random.key(0))
-    density.regime(fitted, x).label                        # 'classical', 'heavy-tailed', ...
+    density.regime(fitted, x).interval(0.95)               # where there is one, else its .reason
 
-`KDE` is the Gaussian kernel density estimator, exact and in O(block) memory; `regime` says
-at each point whether the estimate is an average over many points or the echo of a few.
+The estimate:
 
-`ProductKDE` is for tables of mixed columns: a kernel for each kind (`Real`, `Bounded`,
-`Periodic`, `Categorical`, `Ordered`) and a bandwidth for each column.
+- `KDE`, exact and in O(block) memory: rules and learned bandwidths, kernels, widths, centres;
+  `debias` and `mix_scales` change a fitted one, `"auto"` chooses by held-out likelihood;
+- `ProductKDE`, for tables of mixed columns: a kernel for each kind (`Real`, `Bounded`,
+  `Periodic`, `Categorical`, `Ordered`) and a bandwidth for each column.
+
+What it is worth: `regime` says at each point whether it is an average over many points or the
+echo of a few; `theory` has the formulas for normal data.
+
+What can be asked of it: `marginal`, `conditional`, `cumulative_distribution`, `survival`,
+`quantile`, `entropy`, `divergence`, `cross_entropy`, `highest_density_region`.
+
+Many points: `approximate` sums to a stated error; `update` and `stream` add rows.
 """
 
+from estimators.density import theory as theory  # a room of its own, with its own page
 from estimators.density._fast._approximate import (
     ApproximateKDE,
     ApproximateLogDensity,

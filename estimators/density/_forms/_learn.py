@@ -2,9 +2,10 @@
 
 The density of row x_i given the others is `sum_j w_j N(x_i; A y_j, s_j^2 H)`: the centres are
 the rows, moved linearly towards the mean (A = 1 is the plain estimator, A = 0 a Gaussian fit),
-and H is the kernel's covariance. Expectation-maximisation raises the leave-one-out likelihood at
-every step: the kernel weights are the responsibilities, and A and H the regression of a row on
-those near it and the covariance of what that leaves.
+and H is the kernel's covariance. Expectation-maximisation raises the leave-one-out likelihood of
+the rows that are asked: the kernel weights are the responsibilities, and A and H the regression
+of a row on those near it and the covariance of what that leaves. Only a whole matrix H may lose
+a little by a step, since it is held away from singular.
 """
 
 from typing import NamedTuple
