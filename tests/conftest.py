@@ -49,3 +49,13 @@ def shared_data():
     if not SHARED.is_dir():
         pytest.skip("needs the data folder ../shared/data beside the checkout")
     return SHARED
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave slow validation out, by name, unless it is asked for."""
+    if "validation" in config.option.markexpr:
+        return
+    skip = pytest.mark.skip(reason="minutes of simulation: pytest -m validation -s")
+    for item in items:
+        if item.get_closest_marker("validation"):
+            item.add_marker(skip)

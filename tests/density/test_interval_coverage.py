@@ -154,12 +154,6 @@ def test_the_error_bar_is_right_where_it_is_offered():
     assert abs(error[:, 3].std() - 1) < 0.1
 
 
-@pytest.fixture
-def asked_for(request):
-    if "validation" not in request.config.option.markexpr:
-        pytest.skip("minutes of simulation: pytest -m validation -s")
-
-
 def print_row(name, valid, covered, ratio):
     share, error = coverage(valid, covered)
     shown = f"{share:.3f} | {error:.3f}" if valid.any() else "- | -"
@@ -184,7 +178,6 @@ TABLES = [
 
 
 @pytest.mark.validation
-@pytest.mark.usefixtures("asked_for")
 @pytest.mark.parametrize(("law", "n", "d", "replicates"), TABLES)
 def test_the_tables(law, n, d, replicates):
     got = replicate(law, n, d, replicates, critical_multiples(n, d))
@@ -194,7 +187,6 @@ def test_the_tables(law, n, d, replicates):
 
 
 @pytest.mark.validation
-@pytest.mark.usefixtures("asked_for")
 def test_bandwidths_chosen_from_the_data():
     print(f"\n\n**normal, the bandwidth chosen from the data**\n\n| rule, n, d | {HEADER}")
     for rule, n, d in [("scott", 1000, 2), ("loo", 1000, 2), ("scott", 1000, 5), ("loo", 1000, 5)]:

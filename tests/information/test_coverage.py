@@ -38,14 +38,7 @@ def test_the_interval_covers_where_the_estimator_is_unbiased(spec):
     assert floor <= covered <= ceiling
 
 
-@pytest.fixture
-def asked_for(request):
-    if "validation" not in request.config.option.markexpr:
-        pytest.skip("a minute of simulation: pytest -m validation -s")
-
-
 @pytest.mark.validation
-@pytest.mark.usefixtures("asked_for")
 @pytest.mark.parametrize("spec", [information.KSG(), information.GaussianCopula()])
 @pytest.mark.parametrize("n", [100, 500])
 def test_the_tables(spec, n):
