@@ -190,6 +190,7 @@ def main():
     parser.add_argument("--sizes", nargs="*", type=int, default=[1000, 10_000])
     parser.add_argument("--dimensions", nargs="*", type=int, default=[2, 4, 8, 16, 32])
     parser.add_argument("--tables", metavar="FOLDER", help="of .npz files with an array `data`")
+    parser.add_argument("--names", nargs="*", help="only these tables")
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for statsmodels")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
@@ -209,6 +210,8 @@ def main():
         train, fresh = LAWS[law](generator, n, d), LAWS[law](generator, 2000, d)
         report(compare(law, train, fresh, options.limit))
     for path in sorted(pathlib.Path(options.tables).glob("*.npz")) if options.tables else []:
+        if options.names and path.stem not in options.names:
+            continue
         rows_of = table_rows(path, np.random.default_rng(2026))
         held = min(2000, len(rows_of) // 3)
         train, fresh = rows_of[held : held + 5000], rows_of[:held]

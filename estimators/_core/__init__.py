@@ -7,6 +7,7 @@ from estimators._core._log_sum_exp import log_sum_exp
 from estimators._core._moments import (
     constant_columns,
     effective_sample_size,
+    normalised,
     unscale,
     weighted_covariance,
     weighted_mean,
@@ -14,6 +15,8 @@ from estimators._core._moments import (
     whitening,
 )
 from estimators._core._order_statistics import order_statistic, weighted_quantile
+from estimators._core._product import product
+from estimators._core._student import student_quantile
 
 __all__ = [
     "Choice",
@@ -26,7 +29,10 @@ __all__ = [
     "effective_sample_size",
     "kernel_statistics",
     "log_sum_exp",
+    "normalised",
     "order_statistic",
+    "product",
+    "student_quantile",
     "unscale",
     "weighted_covariance",
     "weighted_mean",

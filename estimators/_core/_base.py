@@ -4,7 +4,7 @@ import equinox as eqx
 
 # Every class that a file may hold, by its qualified name: a file says which one it is, and
 # reading it never imports what the reader did not.
-REGISTRY: dict[str, type] = {}
+REGISTRY: dict[str, type] = {"equinox.nn._linear.Linear": eqx.nn.Linear}
 
 
 class Stored(eqx.Module):

@@ -125,12 +125,13 @@ def _umask() -> int:
 
 def _encode(value, name: str, arrays: dict):
     """JSON for `value`; its arrays go to `arrays` under the name that the JSON refers to."""
-    if isinstance(value, Stored):
+    qualified = f"{type(value).__module__}.{type(value).__qualname__}"
+    if qualified in REGISTRY:
         fields = {
             field: _encode(getattr(value, field), f"{name}.{field}".lstrip("."), arrays)
             for field in value.__dataclass_fields__
         }
-        return {"class": f"{type(value).__module__}.{type(value).__qualname__}", "fields": fields}
+        return {"class": qualified, "fields": fields}
     if isinstance(value, list | tuple):
         kind = "list" if isinstance(value, list) else "tuple"
         return {kind: [_encode(v, f"{name}.{i}", arrays) for i, v in enumerate(value)]}

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Integer, Real
 
 from estimators._core._blocks import map_blocks, reduce_blocks
-from estimators._core._log_sum_exp import PointBlocks, QueryBlock, block_logits
+from estimators._core._log_sum_exp import PointBlocks, QueryBlock, block_logits, in_blocks
 
 
 class KernelStatistics(NamedTuple):
@@ -79,20 +79,21 @@ def kernel_statistics(
     Returns:
         See `KernelStatistics`.
     """
-    dtype = jnp.result_type(queries, points, log_weights)
-    queries, points, log_weights = (a.astype(dtype) for a in (queries, points, log_weights))
-    precision = jnp.broadcast_to(jnp.asarray(precision, dtype), queries.shape[:1])
-    if point_precision is not None:
-        point_precision = point_precision.astype(dtype)
-    if query_labels is None or point_labels is None:
-        query_labels = point_labels = None
-    parts = PointBlocks.of(points, log_weights, point_labels, point_precision)
+    asked, parts = in_blocks(
+        queries,
+        points,
+        log_weights,
+        precision,
+        point_precision=point_precision,
+        query_labels=query_labels,
+        point_labels=point_labels,
+    )
 
     @jax.checkpoint  # else every query block would store what it read of the points
     def one_block(block):
-        return _finish(block := QueryBlock(*block), *_total(block, parts, axis_name))
+        return _finish(block, *_total(block, parts, axis_name))
 
-    return map_blocks(one_block, (queries, precision, query_labels))
+    return map_blocks(one_block, asked)
 
 
 class _Sums(NamedTuple):

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Integer, Real
 
 from estimators._core._blocks import into_blocks, map_blocks, reduce_blocks
+from estimators._core._product import product
 
 
 def log_sum_exp(
@@ -48,20 +49,21 @@ def log_sum_exp(
         `(m,)`; -inf where no point is left. Differentiable any number of times, forwards
         and backwards, in the first four arguments.
     """
-    dtype = jnp.result_type(queries, points, log_weights)
-    queries, points, log_weights = (a.astype(dtype) for a in (queries, points, log_weights))
-    precision = jnp.broadcast_to(jnp.asarray(precision, dtype), queries.shape[:1])
-    if point_precision is not None:
-        point_precision = point_precision.astype(dtype)
-    if query_labels is None or point_labels is None:
-        query_labels = point_labels = None
-    parts = PointBlocks.of(points, log_weights, point_labels, point_precision)
+    asked, parts = in_blocks(
+        queries,
+        points,
+        log_weights,
+        precision,
+        point_precision=point_precision,
+        query_labels=query_labels,
+        point_labels=point_labels,
+    )
 
     @jax.checkpoint  # else every query block would store what it read of the points
     def one_block(block):
-        return _block_sum(QueryBlock(*block), parts, axis_name)
+        return _block_sum(block, parts, axis_name)
 
-    return map_blocks(one_block, (queries, precision, query_labels))
+    return map_blocks(one_block, asked)
 
 
 class QueryBlock(NamedTuple):
@@ -91,6 +93,21 @@ class PointBlocks(NamedTuple):
         )
 
 
+def in_blocks(
+    queries, points, log_weights, precision, *, point_precision, query_labels, point_labels
+) -> tuple[QueryBlock, PointBlocks]:
+    """The arguments of `log_sum_exp` in one dtype: all queries, and the points in blocks."""
+    dtype = jnp.result_type(queries, points, log_weights)
+    queries, points, log_weights = (a.astype(dtype) for a in (queries, points, log_weights))
+    precision = jnp.broadcast_to(jnp.asarray(precision, dtype), queries.shape[:1])
+    if point_precision is not None:
+        point_precision = point_precision.astype(dtype)
+    if query_labels is None or point_labels is None:
+        query_labels = point_labels = None
+    parts = PointBlocks.of(points, log_weights, point_labels, point_precision)
+    return QueryBlock(queries, precision, query_labels), parts
+
+
 def block_logits(queries: QueryBlock, part: PointBlocks) -> Float[Array, "m size"]:
     """The exponents of one block of pairs, up to `half_squares(queries)` of each query."""
     points, scaled = part.points, queries.precision[:, None] * queries.queries
@@ -102,8 +119,8 @@ def block_logits(queries: QueryBlock, part: PointBlocks) -> Float[Array, "m size
         of_queries += [-0.5 * jnp.sum(scaled * queries.queries, -1, keepdims=True)]
     # The weights are added outside the product: -inf must not pass through the split
     # low-precision passes that accelerators make of a matrix product.
-    product = _product(jnp.concatenate(of_queries, -1), jnp.concatenate(columns, -1).T)
-    logits = product + part.log_weights[None, :]
+    pairs = product(jnp.concatenate(of_queries, -1), jnp.concatenate(columns, -1).T)
+    logits = pairs + part.log_weights[None, :]
     if queries.labels is not None and part.labels is not None:
         logits = jnp.where(queries.labels[:, None] == part.labels[None, :], -jnp.inf, logits)
     return logits
@@ -216,7 +233,7 @@ def _block_sum_jvp(axis_name, primals, tangents):
         @jax.checkpoint
         def one(arguments):
             weights = jnp.exp(block_logits(queries, arguments[0]) - offset)
-            return _product(weights, jnp.concatenate(columns(*arguments), -1))
+            return product(weights, jnp.concatenate(columns(*arguments), -1))
 
         sums = reduce_blocks(one, jnp.add, arguments)
         return sums if axis_name is None else jax.lax.psum(sums, axis_name)
@@ -251,7 +268,3 @@ def _block_sum_jvp(axis_name, primals, tangents):
     if parts.precision is not None:
         tangent = tangent - 0.5 * precision * squares * moved[:, d + 2]
     return value, tangent
-
-
-def _product(a, b):
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

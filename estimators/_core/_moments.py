@@ -4,6 +4,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from estimators._core._product import product
+
+
+def normalised(weights: Float[Array, " n"]) -> Float[Array, " n"]:
+    """Weights that sum to one."""
+    weights = weights * jnp.where(jnp.max(weights) > 1e30, 1e-30, 1.0)  # else their sum overflows
+    return weights / jnp.sum(weights)
+
 
 def weighted_mean(points: Float[Array, "n d"], weights: Float[Array, " n"]) -> Float[Array, " d"]:
     """Mean of the rows; `weights` sum to one.
@@ -12,7 +20,7 @@ def weighted_mean(points: Float[Array, "n d"], weights: Float[Array, " n"]) -> F
     that hold the spread, and a constant column would come out with a spread that is not 0.
     """
     origin = points[0]
-    return origin + _product(weights, points - origin[None])
+    return origin + product(weights, points - origin[None])
 
 
 def weighted_covariance(
@@ -24,7 +32,7 @@ def weighted_covariance(
     as in `numpy.cov(aweights=)` and `scipy.stats.gaussian_kde`.
     """
     centred = points - mean[None]
-    return _product(centred.T * weights[None], centred) / (1 - jnp.sum(weights**2))
+    return product(centred.T * weights[None], centred) / (1 - jnp.sum(weights**2))
 
 
 def effective_sample_size(weights: Float[Array, " n"]) -> Float[Array, ""]:
@@ -73,8 +81,4 @@ def unscale(points: Float[Array, "n d"], factor: Float[Array, "d d"]) -> Float[A
     inverse = jax.scipy.linalg.solve_triangular(
         factor, jnp.eye(factor.shape[0], dtype=factor.dtype), lower=True
     )
-    return _product(points, inverse.T)
-
-
-def _product(a, b):
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+    return product(points, inverse.T)

@@ -12,6 +12,8 @@ from estimators._core import (
     checks,
     constant_columns,
     effective_sample_size,
+    normalised,
+    product,
     unscale,
     weighted_mean,
     whitening,
@@ -54,8 +56,7 @@ class Form(NamedTuple):
 @jax.jit
 def fit(spec, points, weights) -> FittedKDE:
     """Fit every specification but "auto"."""
-    weights = weights * jnp.where(jnp.max(weights) > 1e30, 1e-30, 1.0)  # else their sum overflows
-    weights = weights / jnp.sum(weights)
+    weights = normalised(weights)
     if not isinstance(spec.bandwidth, Choice):
         standard, form, definite = _by_number(spec, points, weights)
         fitted = assemble(points, weights, standard, form, bandwidth=spec.bandwidth)
@@ -112,7 +113,7 @@ def _by_rule(spec, points, weights, standard) -> tuple[Form, Bool[Array, ""], Bo
         result = _learn.search(rows, shape, start, structure, moves)
         kernels, log_likelihood, steps, _ = result
         found = jnp.isfinite(log_likelihood)
-        factor = _relative_size(kernels.factor, cholesky)
+        factor = relative_size(kernels.factor, cholesky)
     else:
         if rule == "loo":
             data = (log_weights, factor, widths, spec.kernel)
@@ -128,7 +129,8 @@ def _by_rule(spec, points, weights, standard) -> tuple[Form, Bool[Array, ""], Bo
     return form, definite, found
 
 
-def _relative_size(factor, reference):
+def relative_size(factor, reference):
+    """Geometric mean of the diagonal of one Cholesky factor over that of another."""
     return jnp.exp(jnp.mean(jnp.log(jnp.diagonal(factor)) - jnp.log(jnp.diagonal(reference))))
 
 
@@ -141,17 +143,17 @@ def _relative_widths(rule: str, white, points, weights, bandwidth):
     return None
 
 
-def assemble(points, weights, standard, form: Form, *, bandwidth=None, selection=None) -> FittedKDE:
+def assemble(points, weights, standard, form: Form, *, bandwidth=None) -> FittedKDE:
     """The fitted density of a form; its covariance in data units is `bandwidth` unless given."""
     move, cholesky = form.kernels
     factor = standard.scale[:, None] * cholesky
     rows = unscale(standard.values, cholesky)
     centres = None
     if form.moves:  # A in the coordinates in which the kernel is a standard one
-        turned = unscale(_product(move, cholesky).T, cholesky).T
-        centres = _product(rows, turned.T)
+        turned = unscale(product(move, cholesky).T, cholesky).T
+        centres = product(rows, turned.T)
     if bandwidth is None:
-        bandwidth = _product(factor, factor.T)
+        bandwidth = product(factor, factor.T)
     d = points.shape[1]
     info = KDEInfo(
         effective_sample_size=effective_sample_size(weights),
@@ -160,7 +162,7 @@ def assemble(points, weights, standard, form: Form, *, bandwidth=None, selection
         log_likelihood=form.log_likelihood - jnp.sum(jnp.log(standard.scale)),
         steps=form.steps,
         status=jnp.asarray(OK, jnp.int32),
-        selection=selection,
+        selection=None,
     )
     return FittedKDE(
         bandwidth=bandwidth.astype(points.dtype),
@@ -196,7 +198,3 @@ def _with_status(
     )
     fitted = eqx.tree_at(lambda f: f.info.status, fitted, status)
     return checks.poison(fitted, status == OK)
-
-
-def _product(a, b):
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

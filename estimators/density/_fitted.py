@@ -35,7 +35,8 @@ class KDEInfo(Stored):
         log_likelihood: leave-one-out log-likelihood a row, nats; NaN unless it was maximised.
         steps: steps that its maximisation took; 0 for the other rules.
         status: 0 ok; 1 not finite; 2 a constant column; 3 singular covariance or bandwidth
-            matrix; 4 the rule found no bandwidth. Where it is not 0 every density is NaN.
+            matrix; 4 the rule found no bandwidth; 5 a bandwidth below the rounding of the
+            coordinates. Where it is not 0 every density is NaN.
         selection: for "auto", what was tried and how it did, see `Selection`; else None.
     """
 

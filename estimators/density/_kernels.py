@@ -179,6 +179,7 @@ def log_kernel_sum(
     point_precision: Float[Array, " n"] | None = None,
     query_labels: Integer[Array, " m"] | None = None,
     point_labels: Integer[Array, " n"] | None = None,
+    by_differences: bool = False,
     axis_name: str | None = None,
 ) -> Float[Array, " m"]:
     """Log of the weighted sum of a kernel at each query, up to `kernel.log_normaliser`.
@@ -197,6 +198,8 @@ def log_kernel_sum(
             unequal width. Their normalisation belongs into `log_weights`.
         query_labels: with `point_labels`, leaves out every point of the query's label.
         point_labels: see `query_labels`.
+        by_differences: whether distances are sums of squared differences whatever the kernel:
+            slower, and exact.
         axis_name: inside `jax.shard_map`, the mesh axis over which the points are split.
 
     Returns:
@@ -206,7 +209,7 @@ def log_kernel_sum(
 
     def log_kernel(queries, part):
         points, precision = part
-        exact = kernel.has_cusp and dimension <= DIFFERENCES_UP_TO
+        exact = by_differences or (kernel.has_cusp and dimension <= DIFFERENCES_UP_TO)
         squares = (
             _sum_of_squares(queries, points) if exact else _squared_by_product(queries, points)
         )
@@ -226,8 +229,14 @@ def log_kernel_sum(
 
 
 def _sum_of_squares(queries, points):
-    columns = zip(queries.T, points.T, strict=True)
-    return functools.reduce(jnp.add, [(q[:, None] - x[None, :]) ** 2 for q, x in columns])
+    def add(squares, columns):
+        ours, theirs = columns
+        return squares + (ours[:, None] - theirs[None, :]) ** 2, None
+
+    # Seeded by the first column: it must vary over devices as the points do.
+    first = (queries[:, :1] - points[None, :, 0]) ** 2
+    rest = queries.T[1:], points.T[1:]
+    return jax.lax.scan(add, first, rest, unroll=DIFFERENCES_UP_TO)[0]
 
 
 def _squared_by_product(queries, points):

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 
 def row_labels(points: Float[Array, "n d"]) -> Int[Array, " n"]:
@@ -20,6 +20,19 @@ def row_labels(points: Float[Array, "n d"]) -> Int[Array, " n"]:
 
     seed = jnp.full(points.shape[0], 0x9E3779B9, jnp.uint32)
     return jax.lax.bitcast_convert_type(jax.lax.scan(mix, seed, bits.T)[0], jnp.int32)
+
+
+def first_of_equal_rows(
+    points: Float[Array, "n d"],
+) -> tuple[Bool[Array, " n"], Int[Array, " n"]]:
+    """Whether a row is the first of its copies, and the number of that first row."""
+    labels = row_labels(points)
+    order = jnp.argsort(labels, stable=True)
+    ordered = labels[order]
+    new = jnp.concatenate([jnp.full(1, True), ordered[1:] != ordered[:-1]])
+    start = jax.lax.cummax(jnp.where(new, jnp.arange(new.shape[0]), 0))
+    group = jnp.zeros_like(order).at[order].set(order[start])
+    return group == jnp.arange(new.shape[0]), group
 
 
 def remaining_log_weight(

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
-from estimators._core import Stored, checks, log_sum_exp, whiten
+from estimators._core import Stored, checks, log_sum_exp, student_quantile, whiten
 from estimators.density._condensation import (
     CLASSICAL_VARIANCE_PARTICIPATION,
     KernelSum,
@@ -21,6 +21,7 @@ from estimators.density._condensation import (
 )
 from estimators.density._fitted import FittedKDE, as_fitted, log_volume
 from estimators.density._kernels import Gaussian
+from estimators.density._labels import first_of_equal_rows
 
 REGIMES = ("classical", "heavy-tailed", "condensed")
 
@@ -125,13 +126,9 @@ class Regime(Stored):
         checks.probability("coverage", coverage)
         dtype = self.log_density.dtype
         z = jax.scipy.special.ndtri((1 + jnp.asarray(coverage, dtype)) / 2)
-        # Student's quantile to third order in one over the freedom, 2 over this ratio, which
-        # is at least 20 where an interval is offered (Abramowitz & Stegun 26.7.5).
+        # At least 20 degrees of freedom where an interval is offered.
         share = jnp.minimum(self.variance_participation_ratio, CLASSICAL_VARIANCE_PARTICIPATION)
-        first = z**3 + z
-        second = 5 * z**5 + 16 * z**3 + 3 * z
-        third = 3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z
-        student = z + share * first / 8 + share**2 * second / 384 + share**3 * third / 3072
+        student = student_quantile(z, 2 / share)
         half = student * self.standard_error
         return self.log_density - half, self.log_density + half
 
@@ -161,10 +158,11 @@ def regime(fitted: FittedKDE, x: Real[ArrayLike, "*batch d"]) -> Regime:
         >>> str(near.label[0]), bool((near.effective_points < 30).all())
         ('condensed', True)
 
-    When it fails: with many exact copies of the same rows (a discrete column), where the
-    copies count as points and the index is too large. With dependent rows (a time series)
-    the standard error is too small: it takes them to be independent, and the bandwidth, the
-    widths and moved centres to be given.
+    Exact copies of a row count as one observation: rows that were repeated say nothing new.
+    Where independent draws coincide (values on a grid) the error is then too large.
+
+    When it fails: with dependent rows (a time series) the standard error is too small: it takes
+    them to be independent, and the bandwidth, the widths and moved centres to be given.
     """
     as_fitted("fitted", fitted)
     if not isinstance(fitted.kernel, Gaussian):
@@ -176,16 +174,15 @@ def regime(fitted: FittedKDE, x: Real[ArrayLike, "*batch d"]) -> Regime:
 def _regime(fitted: FittedKDE, x) -> Regime:
     d = x.shape[-1]
     queries = whiten(x.reshape(-1, d), fitted.location, fitted.factor)
-    log_weights, precision = fitted.log_weights, None
+    log_weights, precision = _once(fitted), None
     if fitted.widths is not None:
         log_weights, precision = log_weights - d * jnp.log(fitted.widths), fitted.widths**-2
     kernel_sum = KernelSum(queries, fitted.points, log_weights, precision)
     here = kernel_sum.statistics(jnp.zeros_like(queries[:, 0]))
     index = stable_index(kernel_sum, here)
 
-    rows = fitted.points.shape[0] if fitted.rows is None else fitted.rows.shape[0]
-    kernels_a_row = fitted.points.shape[0] // rows
-    ratio, variance = _shares(kernel_sum, here, fitted.log_weights, kernels_a_row)
+    kernels_a_row = fitted.points.shape[0] // _rows(fitted).shape[0]
+    ratio, variance = _shares(kernel_sum, here, _once(fitted), kernels_a_row)
     far, known = central_limit_holds(here, kernels_a_row)
     nan = jnp.isnan(ratio) | jnp.isnan(index)
     classical = far & known & ~nan
@@ -201,6 +198,26 @@ def _regime(fitted: FittedKDE, x) -> Regime:
         code=code,
     )
     return jax.tree.map(lambda a: a.reshape(x.shape[:-1]), result)
+
+
+def _rows(fitted: FittedKDE):
+    return fitted.points if fitted.rows is None else fitted.rows
+
+
+def _once(fitted: FittedKDE) -> Float[Array, " n"]:
+    """Log-weights in which a row stands for all its copies: they are one observation."""
+    rows = _rows(fitted)
+    n = rows.shape[0]
+    first, group = first_of_equal_rows(rows)
+
+    def of_kernel(log_weights):
+        total = jnp.zeros(n, log_weights.dtype).at[group].add(jnp.exp(log_weights))
+        # A sum of one is left as it was, to the last bit.
+        alone = jnp.zeros(n, jnp.int32).at[group].add(1)[group] == 1
+        merged = jnp.where(alone, log_weights, jnp.log(total[group]))
+        return jnp.where(first, merged, -jnp.inf)
+
+    return jax.vmap(of_kernel)(fitted.log_weights.reshape(-1, n)).reshape(-1)
 
 
 def _shares(kernel_sum: KernelSum, here, log_weights, kernels_a_row: int):

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.scipy.fft import dct
 from jaxtyping import Array, ArrayLike, Bool, Float, Real
 
-from estimators._core import checks, effective_sample_size
+from estimators._core import checks, effective_sample_size, normalised
 
 BINS = 2**14
 # The cosine series sees the data reflected at both ends: this share of the range is added on
@@ -79,7 +79,7 @@ def improved_sheather_jones(
 
 @jax.jit
 def _improved_sheather_jones(points, weights):
-    weights = weights / jnp.sum(weights)
+    weights = normalised(weights)
     log_size = jnp.log(effective_sample_size(weights))
     mass, length = _bin(points[:, 0], weights)
     power = (dct(mass)[1:] / 2) ** 2

@@ -1,11 +1,9 @@
 """The sum of normalised kernels in whitened units, for any radial kernel and any widths."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from estimators._core import log_sum_exp
-from estimators._core._kernel_sum import pairwise_log_sum
 from estimators.density._kernels import Gaussian, Kernel, log_kernel_sum
 
 
@@ -52,8 +50,7 @@ def log_kernel_density(
             point_labels=point_labels,
         )
     else:
-        log_sum = _sum_by_differences if by_differences else log_kernel_sum
-        value = log_sum(
+        value = log_kernel_sum(
             queries / bandwidth,
             points / bandwidth,
             log_weights,
@@ -61,23 +58,6 @@ def log_kernel_density(
             point_precision=precision,
             query_labels=query_labels,
             point_labels=point_labels,
+            by_differences=by_differences,
         )
     return value - d * jnp.log(bandwidth) - kernel.log_normaliser(d, points.dtype)
-
-
-def _sum_by_differences(queries, points, log_weights, kernel, *, point_precision, **labels):
-    def log_kernel(queries, part):
-        points, precision = part
-
-        def add(squares, columns):
-            ours, theirs = columns
-            return squares + (ours[:, None] - theirs[None, :]) ** 2, None
-
-        # Seeded by the first column: it must vary over devices as the points do.
-        first = (queries[:, :1] - points[None, :, 0]) ** 2
-        squares, _ = jax.lax.scan(add, first, (queries.T[1:], points.T[1:]))
-        if precision is not None:
-            squares = squares * precision[None, :]
-        return kernel.log_profile(squares, points.shape[1])
-
-    return pairwise_log_sum(log_kernel, queries, (points, point_precision), log_weights, **labels)

@@ -107,7 +107,10 @@ def test_the_search_takes_few_passes(monkeypatch):
     points = jax.random.normal(jax.random.key(0), (2000, 16))
     queries = jax.random.normal(jax.random.key(1), (300, 16))
     passes = []
-    count = lambda: passes.append(1)  # noqa: E731
+
+    def count():
+        passes.append(1)
+
     statistics = _condensation.kernel_statistics
 
     def counted(*arguments, **options):
@@ -247,3 +250,16 @@ def test_other_kernels_are_refused():
     fitted = density.KDE(1.0).fit(jnp.arange(10.0)[:, None])
     with pytest.raises(ValueError, match="fitted must have a Gaussian kernel; got Epanechnikov"):
         density.regime(dataclasses.replace(fitted, kernel=density.Epanechnikov()), jnp.ones((2, 1)))
+
+
+def test_copies_of_a_row_are_one_observation(x64):
+    points = jax.random.normal(jax.random.key(0), (300, 2))
+    weights = jax.random.uniform(jax.random.key(2), (300,)) + 0.5
+    queries = jax.random.normal(jax.random.key(1), (5, 2))
+    once = density.regime(density.KDE(0.6).fit(points, weights=weights), queries)
+    # Four copies of each row, in another order, that share its weight.
+    copies, of_copies = jnp.tile(points, (4, 1))[::-1], jnp.tile(weights, 4)[::-1] / 4
+    repeated = density.regime(density.KDE(0.6).fit(copies, weights=of_copies), queries)
+    for name in ("log_density", "standard_error", "participation_ratio", "stable_index"):
+        ours, theirs = getattr(repeated, name), getattr(once, name)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, err_msg=name)

@@ -122,7 +122,10 @@ def test_the_optimum_lies_below_the_central_limit(x64, d, n, finite):
 def test_the_optimum_minimises_the_divergence(x64):
     values = anisotropic("two levels")
     best = theory.optimal_bandwidth(values, SIZE, finite=False)
-    divergence = lambda h: theory.divergence(h, values, SIZE, finite=False)  # noqa: E731
+
+    def divergence(h):
+        return theory.divergence(h, values, SIZE, finite=False)
+
     assert abs(jax.grad(divergence)(best)) < 1e-10
     assert divergence(best) < min(divergence(0.9 * best), divergence(1.1 * best))
     expected = jnp.log(SIZE) / 50 + jnp.log(best) - 0.5 * jnp.mean(jnp.log(values))

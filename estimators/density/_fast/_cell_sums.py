@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from estimators._core import student_quantile
 from estimators._core._log_sum_exp import (
     PointBlocks,
     QueryBlock,
@@ -147,7 +148,9 @@ def _by_parts(
         variance = variance * (rest - taken) / rest  # none is left out, no error
         bound = bounds.left_out(far, top)
         estimate = total + rest * mean + bound
-        error = (_student(quantile, taken - 1) * rest * jnp.sqrt(variance) + bound) / estimate
+        error = (
+            student_quantile(quantile, taken - 1) * rest * jnp.sqrt(variance) + bound
+        ) / estimate
         jump = peak * jnp.exp(bounds.scale - top) * rest / taken
         good = (error <= relative_error) & (jump <= LARGEST_JUMP * relative_error * estimate)
         return estimate, error, jnp.all(good | jnp.isnan(estimate))
@@ -273,13 +276,3 @@ def _known(bound):
 
 def _finite(top):
     return jnp.where(jnp.isfinite(top), top, jnp.finfo(top.dtype).min)
-
-
-def _student(z, degrees):
-    """Student's quantile from the normal one (Cornish & Fisher; within 1e-3 from 15 degrees)."""
-    return (
-        z
-        + (z**3 + z) / (4 * degrees)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3)
-    )

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from estimators._core import normalised
 from estimators.density._fitted import FittedKDE
 from estimators.density._forms import _learn
 from estimators.density._forms._candidates import Candidate, Fits
@@ -37,7 +38,7 @@ NEIGHBOURS = (10, -1)
 
 def fit_auto(points, weights) -> FittedKDE:
     """Choose a form on held-out rows and fit it to all; outside jit, since arrays depend on it."""
-    weights = weights / jnp.sum(weights)
+    weights = normalised(weights)
     selection, chosen, steps = _select(points, jnp.log(weights))
     fitted = Fits(points, jnp.log(weights)).fitted(chosen, steps)
     return eqx.tree_at(

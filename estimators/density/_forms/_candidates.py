@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from estimators._core import unscale
-from estimators.density._fit import Form, assemble
+from estimators.density._fit import Form, assemble, relative_size
 from estimators.density._fitted import FittedKDE
 from estimators.density._forms import _learn, _widths
 from estimators.density._forms._debias import debias
@@ -178,14 +178,12 @@ def _search(prepared, kernels, structure, moves, steps, held_out, queries) -> _l
 
 @functools.partial(jax.jit, static_argnums=4)
 def _assembled(points, log_weights, prepared, learned, moves) -> FittedKDE:
-    diagonals = (jnp.diagonal(f) for f in (learned.kernels.factor, prepared.factor))
-    kernel, data = (jnp.mean(jnp.log(diagonal)) for diagonal in diagonals)
     form = Form(
         kernels=learned.kernels,
         moves=moves,
         widths=prepared.rows.widths,
         kernel=Gaussian(),
-        factor=jnp.exp(kernel - data),
+        factor=relative_size(learned.kernels.factor, prepared.factor),
         log_likelihood=learned.log_likelihood,
         steps=learned.steps,
     )

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Integer
 
-from estimators._core import unscale
+from estimators._core import product, unscale
 from estimators.density._kernels import Gaussian
 from estimators.density._labels import remaining_log_weight
 from estimators.density._sum import log_kernel_density
@@ -185,15 +185,15 @@ def _step(rows, stride, shape, kernels, structure, moves):
     )
     # With r = x_i - A y_j and sums over all pairs weighted by responsibility / s_j^2: the
     # gradients are sums of r, so these products of them with rows are the second moments.
-    residual = -(_product(to_queries.T, q) + _product(to_centres.T, p))
-    residual = _product(_product(kernels.factor, residual), kernels.factor.T)
-    along = _product(kernels.factor, _product(to_centres.T, y))  # sum r y^T
+    residual = -(product(to_queries.T, q) + product(to_centres.T, p))
+    residual = product(product(kernels.factor, residual), kernels.factor.T)
+    along = product(kernels.factor, product(to_centres.T, y))  # sum r y^T
     if rows.widths is not None:
         responsibility = responsibility / rows.widths**2
-    squares = _product(y.T * responsibility[None], y)  # sum y y^T
+    squares = product(y.T * responsibility[None], y)  # sum y y^T
     moved = _regression(along, squares, shape, structure) * moves
-    residual = residual - _product(moved, along.T) - _product(along, moved.T)
-    residual = residual + _product(_product(moved, squares), moved.T)
+    residual = residual - product(moved, along.T) - product(along, moved.T)
+    residual = residual + product(product(moved, squares), moved.T)
     covariance = _restrict(residual, shape, structure, y.shape[0] / stride)
     return Kernels(kernels.move + moved, jnp.linalg.cholesky(covariance)), value
 
@@ -238,8 +238,4 @@ def _log_densities(rows, kernels, labels, q, p, log_weights):
 
 
 def _centres(rows, kernels):
-    return unscale(_product(rows.values, kernels.move.T), kernels.factor)
-
-
-def _product(a, b):
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+    return unscale(product(rows.values, kernels.move.T), kernels.factor)

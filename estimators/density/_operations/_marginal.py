@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import ArrayLike, Real
 
-from estimators._core import checks, effective_sample_size
+from estimators._core import checks, effective_sample_size, product
 from estimators.density._fitted import FittedKDE, as_fitted
 from estimators.density._kernels import Gaussian, Student
 
@@ -174,8 +174,8 @@ def _marginal(fitted: FittedKDE, columns: tuple[int, ...]) -> FittedKDE:
     return dataclasses.replace(
         fitted,
         bandwidth=_sub_bandwidth(fitted.bandwidth, kept),
-        points=_product(fitted.points, rotation),
-        rows=None if fitted.rows is None else _product(fitted.rows, rotation),
+        points=product(fitted.points, rotation),
+        rows=None if fitted.rows is None else product(fitted.rows, rotation),
         location=fitted.location[kept],
         factor=factor,
         info=dataclasses.replace(fitted.info, log_likelihood=unknown),
@@ -189,7 +189,7 @@ def _conditional(fitted: FittedKDE, columns: tuple[int, ...], values) -> FittedK
     given, left = jnp.asarray(columns), jnp.asarray(free)
     triangle, rotation = _triangular(fitted.factor[jnp.asarray((*columns, *free))])
     own, across, factor = triangle[:g, :g], triangle[g:, :g], triangle[g:, g:]
-    points = _product(fitted.points, rotation)
+    points = product(fitted.points, rotation)
     # Where the values lie on the first axes. The kernels' centres on the other axes are moved
     # by as much as the location is: they stay where they are.
     at = jax.scipy.linalg.solve_triangular(own, values - fitted.location[given], lower=True)
@@ -200,8 +200,8 @@ def _conditional(fitted: FittedKDE, columns: tuple[int, ...], values) -> FittedK
         log_weights = log_weights - g * jnp.log(fitted.widths)
     log_weights = jax.nn.log_softmax(log_weights - squares / 2)
 
-    rows = points if fitted.rows is None else _product(fitted.rows, rotation)
-    moved = _product(rows[:, :g] - at[None], across.T)
+    rows = points if fitted.rows is None else product(fitted.rows, rotation)
+    moved = product(rows[:, :g] - at[None], across.T)
     rows = rows[:, g:] + jax.scipy.linalg.solve_triangular(factor, moved.T, lower=True).T
 
     unknown = jnp.full_like(fitted.info.log_likelihood, jnp.nan)
@@ -215,18 +215,14 @@ def _conditional(fitted: FittedKDE, columns: tuple[int, ...], values) -> FittedK
     bandwidth = fitted.bandwidth
     result = dataclasses.replace(
         fitted,
-        bandwidth=_product(factor, factor.T)
+        bandwidth=product(factor, factor.T)
         if bandwidth.ndim == 2
         else _sub_bandwidth(bandwidth, left),
         points=points[:, g:],
         log_weights=log_weights,
         rows=rows,
-        location=fitted.location[left] + _product(across, at),
+        location=fitted.location[left] + product(across, at),
         factor=factor,
         info=info,
     )
     return checks.poison(result, finite)
-
-
-def _product(a, b):
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

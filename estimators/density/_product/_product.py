@@ -12,6 +12,7 @@ from estimators._core import (
     checks,
     constant_columns,
     effective_sample_size,
+    normalised,
 )
 from estimators.density._product import _product_bandwidth
 from estimators.density._product._columns import Column
@@ -163,7 +164,7 @@ def _refuse(status: int, columns, points, collapsed) -> None:
 @jax.jit
 def _fit(spec: ProductKDE, points, weights):
     columns, dtype = spec.columns, points.dtype
-    weights = weights / jnp.sum(weights)
+    weights = normalised(weights)
     log_weights = jnp.log(weights)
     size = effective_sample_size(weights)
     continuous = jnp.array([column.continuous for column in columns])

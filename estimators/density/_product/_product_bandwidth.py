@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from estimators._core import product
 from estimators._core._kernel_sum import pairwise_log_sum, pairwise_log_sum_and_means
 from estimators.density._bandwidth import LEAVE_ONE_OUT_QUERIES
 from estimators.density._labels import remaining_log_weight, row_labels
@@ -184,7 +185,7 @@ def maximise(evaluate, start, lower, upper, largest_step):
         t, value, gradient, inverse, shrink, count, _ = state
         free = is_free(t, gradient)
         slope = jnp.where(free, gradient, 0)
-        direction = jnp.where(free, _product(inverse, slope), 0)
+        direction = jnp.where(free, product(inverse, slope), 0)
         direction = jnp.where(jnp.sum(direction * slope) > 0, direction, slope)
         newton = jnp.max(jnp.abs(direction))
         direction = direction / jnp.maximum(1, jnp.max(jnp.abs(direction) / largest_step))
@@ -198,7 +199,7 @@ def maximise(evaluate, start, lower, upper, largest_step):
         concave = better & (along > 1e-3 * eps)
         along = jnp.where(concave, along, 1)
         left = eye - moved[:, None] * turned[None, :] / along
-        updated = _product(_product(left, inverse), left.T)
+        updated = product(product(left, inverse), left.T)
         updated = updated + moved[:, None] * moved[None, :] / along
         # Where the function is not concave the next step is three times as long.
         inverse = jnp.where(concave, updated, jnp.where(better, 3 * inverse, inverse))
@@ -220,7 +221,3 @@ def maximise(evaluate, start, lower, upper, largest_step):
     state = (start, value, gradient, eye / CURVATURE, shrink, count, ~jnp.isfinite(value))
     t, value, gradient, _, _, count, done = jax.lax.while_loop(unfinished, step, state)
     return t, (value, count, done & (steepness(t, gradient) < 1e-3) & jnp.isfinite(value))
-
-
-def _product(a, b):
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
