@@ -1,4 +1,8 @@
-"""The command line: `python -m estimators report [TABLE] [--target COLUMN] [--out DIR]`."""
+"""The command line.
+
+python -m estimators report [TABLE] [--target COLUMN] [--out DIR]
+python -m estimators train-mist [--config FILE] --out DIR
+"""
 
 import argparse
 import os
@@ -15,17 +19,16 @@ class _Stage:
     """How far a run has come: what an interrupt may do, and what it has to say."""
 
     writing: bool = False
-    folder: str | None = None
+    left: str = "nothing was written"
 
     def interrupted(self) -> str:
-        left = "nothing was written" if self.folder is None else f"the report is in {self.folder}"
-        return f"interrupted; {left}"
+        return f"interrupted; {self.left}"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0: the report was written. 1: the table was read but cannot be judged. 2: the call was
+    0: what was asked for was written. 1: the table was read but cannot be judged. 2: the call was
     wrong: an option, a file that is not there, an extra that is not installed. 130: interrupted.
     """
     stage = _Stage()
@@ -33,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         _stop_on_interrupt(stage)
     options = _parser().parse_args(arguments)
     try:
-        return _report(options, stage)
+        return _report(options, stage) if options.command == "report" else _train(options, stage)
     except KeyboardInterrupt:
         return _fail(stage.interrupted(), EXIT_INTERRUPTED)
 
@@ -80,7 +83,7 @@ def _report(options: argparse.Namespace, stage: _Stage) -> int:
         )
         stage.writing = True
         data, page = report.write(result, options.out)
-        stage.writing, stage.folder = False, options.out
+        stage.writing, stage.left = False, f"the report is in {options.out}"
     except CallError as error:
         return _fail(str(error), EXIT_USAGE)
     except report.TableError as error:
@@ -90,6 +93,22 @@ def _report(options: argparse.Namespace, stage: _Stage) -> int:
         return _fail(f"{error.filename}: {error.strerror}" if known else str(error), EXIT_USAGE)
     _say(report.as_text(result))
     _say(f"Written: {page} (pictures) and {data} (every number).")
+    return EXIT_OK
+
+
+def _train(options: argparse.Namespace, stage: _Stage) -> int:
+    from estimators.information._mist import _command
+
+    stage.left = f"the same command carries on from what is in {options.out}"
+    try:
+        config = (
+            _command.Config() if options.config is None else _command.Config.read(options.config)
+        )
+        _command.run(config, options.out)
+    except ValueError as error:
+        return _fail(str(error), EXIT_USAGE)
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}", EXIT_USAGE)
     return EXIT_OK
 
 
@@ -140,6 +159,15 @@ def _parser() -> argparse.ArgumentParser:
         help="the one source of randomness (default: %(default)s)",
     )
     report.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    train = commands.add_parser(
+        "train-mist",
+        help="train a network that estimates mutual information",
+        description="Simulate data of known information, train on them, calibrate, and print the "
+        "error on data that had no part in it. Cut off, the same command carries on.",
+        epilog="Exit code: 0 weights written; 2 wrong call; 130 interrupted.",
+    )
+    train.add_argument("--config", metavar="FILE", help="a .toml file; without, the shipped recipe")
+    train.add_argument("--out", metavar="DIR", required=True, help="folder of all that is written")
     return parser
 
 

@@ -24,6 +24,16 @@ def weighted(key, dtype):
     return (*normal(60, 2)(key, dtype), jax.random.uniform(key, (60,), dtype))
 
 
+def labelled(key, dtype):
+    label = jnp.arange(60, dtype=dtype)[:, None] % 3
+    return label + jax.random.normal(key, (60, 2), dtype), label
+
+
+def covariance(key, dtype):
+    factor = jax.random.normal(key, (3, 3), dtype)
+    return (factor @ factor.T + jnp.eye(3, dtype=dtype),)
+
+
 def calibration(key, dtype):
     y, noise, width = (jax.random.normal(k, (40,), dtype) for k in jax.random.split(key, 3))
     return y + noise - jnp.abs(width), y + noise + jnp.abs(width), y
@@ -69,6 +79,7 @@ CONTINUOUS = (
 MIXED = (density.Real(), density.Categorical(3), density.Ordered(4))
 
 LEVELS = jnp.array([0.1, 0.5, 0.9])
+GAUSSIAN_IN_BLOCKS = {"estimator": information.CanonicalCorrelation(), "block": 3}
 
 DENSITY = {
     "log_density": lambda fitted, x: fitted.log_density(x),
@@ -283,12 +294,119 @@ TABLE = [
         )
         for spec in (information.KSG(neighbours=3), information.GaussianCopula())
     ),
+    *(
+        Contract(
+            name=name,
+            data=data,
+            fit=spec.estimate,
+            methods={
+                "value": lambda estimate: estimate.value,
+                "interval": lambda estimate: estimate.interval(0.9),
+            },
+            batched=False,
+            differentiable=False,  # through ranks and counts the derivative is zero or none
+        )
+        for name, spec, data in (
+            ("KSG(one column each)", information.KSG(neighbours=3), pair((700, 1), (700, 1))),
+            ("KSG(algorithm=2)", information.KSG(3, algorithm=2), pair((60, 2), (60, 1))),
+            ("MixtureKSG", information.MixtureKSG(), pair((60, 2), (60, 1))),
+            ("Ross", information.Ross(), labelled),
+            ("ConditionalKSG", information.ConditionalKSG(), pair((60, 2), (60, 1), (60, 1))),
+            (
+                "ConditionalGaussianCopula",
+                information.ConditionalGaussianCopula(),
+                pair((60, 2), (60, 1), (60, 1)),
+            ),
+            ("TotalCorrelationKSG", information.TotalCorrelationKSG(), normal(60, 3)),
+            (
+                "TotalCorrelationGaussianCopula",
+                information.TotalCorrelationGaussianCopula(),
+                normal(60, 3),
+            ),
+        )
+    ),
+    *(
+        Contract(
+            name=name,
+            data=pair((60, dx), (60, 1)),
+            fit=spec.estimate,
+            methods={
+                "value": lambda estimate: estimate.value,
+                "interval": lambda estimate: estimate.interval(0.9),
+            },
+            batched=False,
+            differentiable=False,  # those that have a derivative have a row of their own
+        )
+        for name, dx, spec in (
+            ("CanonicalCorrelation", 2, information.CanonicalCorrelation()),
+            ("Binned", 2, information.Binned()),
+            ("Binned(equal_width)", 2, information.Binned(3, "equal_width")),
+            ("AdaptiveBinned", 1, information.AdaptiveBinned()),
+            ("KernelDensityPlugIn", 2, information.KernelDensityPlugIn(1.2)),
+            ("Compressed", 3, information.Compressed(information.CanonicalCorrelation(), 2, 1)),
+        )
+    ),
+    Contract(
+        name="information with a derivative",
+        inputs=pair((25, 2), (25, 2)),
+        methods={
+            "kernel_density_plug_in": lambda _, x, y: information.kernel_density_plug_in(x, y),
+            "canonical_correlations": lambda _, x, y: information.canonical_correlations(x, y),
+            "value": lambda _, x, y: information.CanonicalCorrelation().estimate(x, y).value,
+        },
+        batched=False,
+    ),
+    *(
+        Contract(
+            name=interval.__name__,
+            data=pair((60, 2), (60, 1)),
+            fit=lambda x, y, f=interval: f(x, y, key=jax.random.key(0), **GAUSSIAN_IN_BLOCKS),
+            methods={"interval": lambda found: (found.lower, found.upper, found.standard_error)},
+            batched=False,
+            differentiable=False,  # an order statistic
+            sample=lambda found, key, f=interval: (
+                f(
+                    *pair((60, 2), (60, 1))(jax.random.key(0), jnp.float32),
+                    key=key,
+                    **GAUSSIAN_IN_BLOCKS,
+                ).replicates
+            ),
+        )
+        for interval in (information.subsampling_interval, information.bootstrap_interval)
+    ),
     Contract(
         name="normal_scores",
         inputs=normal(30, 2),
         methods={"normal_scores": lambda _, x: information.normal_scores(x)},
         batched=False,
         differentiable=False,
+    ),
+    *(
+        Contract(
+            name=f"simulate.{name}",
+            data=data,
+            fit=make,
+            methods={"information": lambda law: law.mutual_information},
+            batched=False,
+            differentiable=False,  # a method without inputs
+            sample=lambda law, key: law.sample(key, 20)[1],
+        )
+        for name, data, make in (
+            ("Normal", covariance, lambda c: information.simulate.Normal(c, dx=1)),
+            ("Student", covariance, lambda c: information.simulate.Student(c, 3.0, dx=1)),
+            (
+                "AdditiveUniform",
+                lambda key, dtype: (jax.random.uniform(key, (2,), dtype, 0.1, 1.0),),
+                information.simulate.AdditiveUniform,
+            ),
+            (
+                "Mixture",
+                lambda key, dtype: (*normal(2, 3)(key, dtype), *covariance(key, dtype)),
+                lambda means, c: information.simulate.Mixture(
+                    jnp.ones(2, means.dtype), means, jnp.stack([c, 2 * c]), dx=1, draws=512
+                ),
+            ),
+        )
     ),
     *(
         Contract(

@@ -1,6 +1,7 @@
 """The library's objects in the shapes that other libraries ask for.
 
     compat.numpyro.distribution(fitted)        # a fitted density as a prior or a likelihood
+    compat.sklearn.information_scores          # mutual information as a score_func of SelectKBest
 
 Each module needs the library that it is named after, and is imported when it is first used.
 """
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from estimators.compat import numpyro as numpyro
+    from estimators.compat import sklearn as sklearn
 
-_MODULES = ("numpyro",)
+_MODULES = ("numpyro", "sklearn")
 
-__all__ = ["numpyro"]
+__all__ = ["numpyro", "sklearn"]
 
 
 def __getattr__(name: str):

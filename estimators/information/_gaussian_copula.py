@@ -1,13 +1,11 @@
 """Mutual information of the Gaussian copula (Ince et al. 2017), from one log-determinant."""
 
 import jax
-import jax.numpy as jnp
-from jax.scipy.special import digamma
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from estimators._core import Spec, checks, weighted_covariance, weighted_mean, whiten, whitening
-from estimators.information._estimate import COLLINEAR, OK, Estimate, as_pair, conclude, status_of
-from estimators.information._ranks import _normal_scores
+from estimators._core import Spec, checks
+from estimators.information._estimate import Estimate, as_pair
+from estimators.information._log_determinants import refuse_collinear, signed_log_determinants
 
 
 class GaussianCopula(Spec):
@@ -63,10 +61,7 @@ class GaussianCopula(Spec):
                 constant column, collinear columns or a value that is not finite. Inside jit
                 those three give NaN and a status.
         """
-        x, y = _pair(x, y)
-        estimate = _estimate(x, y)
-        _refuse_collinear(estimate)
-        return estimate
+        return refuse_collinear(_estimate(*_pair(x, y)), COLLINEAR_PAIR)
 
 
 def gaussian_copula(x: Real[ArrayLike, "n dx"], y: Real[ArrayLike, "n dy"]) -> Float[Array, ""]:
@@ -88,10 +83,14 @@ def gaussian_copula(x: Real[ArrayLike, "n dx"], y: Real[ArrayLike, "n dy"]) -> F
         >>> jax.vmap(information.gaussian_copula)(x, x + noise).shape  # eight data sets
         (8,)
     """
-    x, y = _pair(x, y)
-    estimate = _estimate(x, y)
-    _refuse_collinear(estimate)
-    return estimate.value
+    return refuse_collinear(_estimate(*_pair(x, y)), COLLINEAR_PAIR).value
+
+
+COLLINEAR_PAIR = (
+    "x and y must have linearly independent columns; the normal scores of x, of y or of "
+    "both together are collinear. A column that repeats another within x or within y "
+    "adds nothing: drop it. One that y shares with x makes the information infinite."
+)
 
 
 def _pair(x, y):
@@ -100,44 +99,7 @@ def _pair(x, y):
     return as_pair(x, y, at_least=dx + dy + 2, why=f"dx + dy + 2 for dx = {dx}, dy = {dy}")
 
 
-def _refuse_collinear(estimate: Estimate) -> None:
-    if checks.is_concrete(estimate.info.status) and int(estimate.info.status) == COLLINEAR:
-        raise ValueError(
-            "x and y must have linearly independent columns; the normal scores of x, of y or of "
-            "both together are collinear. A column that repeats another within x or within y "
-            "adds nothing: drop it. One that y shares with x makes the information infinite."
-        )
-
-
 @jax.jit
 def _estimate(x, y):
-    n, dx = x.shape
-    dy = y.shape[1]
-    scores = _normal_scores(jnp.concatenate([x, y], 1), None)
-    weights = jnp.full(n, 1 / n, x.dtype)
-    parts = [_gaussian(part, weights) for part in (scores[:, :dx], scores[:, dx:], scores)]
-    (half_x, square_x, definite_x), (half_y, square_y, definite_y), (half, square, definite) = parts
-    status = status_of(x, y)
-    regular = definite_x & definite_y & definite
-    status = jnp.where((status == OK) & ~regular, COLLINEAR, status)
-    log_ratio = half_x + half_y - half + (square_x + square_y - square) / 2
-    value = half_x + half_y - half - _bias(n, dx, dy, x.dtype)
-    variance = jnp.var(log_ratio) / n + dx * dy / (2 * n**2)
-    return conclude(value, jnp.sqrt(variance), x, y, status)
-
-
-def _gaussian(scores, weights):
-    """Half the log-determinant of the covariance, the squared norm of each whitened row."""
-    mean = weighted_mean(scores, weights)
-    factor, half_log_det, definite = whitening(weighted_covariance(scores, weights, mean))
-    return half_log_det, jnp.sum(whiten(scores, mean, factor) ** 2, -1), definite
-
-
-def _bias(n: int, dx: int, dy: int, dtype) -> Float[Array, ""]:
-    """Mean of the plug-in value where the truth is zero.
-
-    For n Gaussian rows E log det S = log det C + sum_{i=1..d} psi((n - i) / 2) + const d: what
-    the joint determinant has in excess of the two others does not depend on C.
-    """
-    i = jnp.arange(1, dy + 1, dtype=dtype)
-    return jnp.sum(digamma((n - i) / 2) - digamma((n - dx - i) / 2)) / 2
+    parts = ((1, (0,)), (1, (1,)), (-1, (0, 1)))
+    return signed_log_determinants((x, y), parts, x.shape[1] * y.shape[1] / 2)

@@ -9,14 +9,10 @@ from jax.scipy.special import digamma
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Spec, checks
+from estimators.information import _counting as counting
 from estimators.information._estimate import OK, Estimate, as_pair, conclude, status_of
-from estimators.information._neighbours import (
-    Neighbours,
-    around,
-    kth_neighbour,
-    over_blocks,
-    within,
-)
+from estimators.information._ksg_slabs import PAIR, in_slabs, slab_contributions, slab_jackknife
+from estimators.information._rectangles import rectangle_jackknife, rectangle_value
 
 
 class KSG(Spec):
@@ -28,8 +24,16 @@ class KSG(Spec):
 
         I = psi(k) + psi(n) - mean(psi(in_x + 1) + psi(in_y + 1))        [nats]
 
+    Algorithm 2 (equation 9) takes, in place of the square, the smallest rectangle around the k
+    neighbours, and counts the points `in_x` and `in_y` that lie within its sides or on them:
+
+        I = psi(k) - 1 / k + psi(n) - mean(psi(in_x) + psi(in_y))
+
     The columns are standardised first (mutual information does not change, the estimate
-    does). Cost is O(n^2 (dx + dy + k)) time, O(block) memory.
+    does). Cost is O(n^2 (dx + dy + k)) time, O(block) memory. Algorithm 1 between two single
+    columns of 600 rows or more, the standard error included, is much less, and the same number:
+    from 1e4 to 1e5 rows it grew as n^1.3 (independent) to n^1.7 (correlation .9). Many repeated
+    values make it O(n^2) again.
 
     The standard error is the exact delete-one jackknife, in one sweep over the pairs. By Efron
     & Stein (1981) it errs on the safe side, and it does. The usual `sd(contributions) / sqrt(n)`
@@ -54,6 +58,8 @@ class KSG(Spec):
 
     Args:
         neighbours: k, static. More neighbours: less variance, more bias.
+        algorithm: 1 or 2, static. The second has less bias in high dimension, by its authors'
+            account, and more variance. The table is that of the first.
 
     Example:
         >>> import jax
@@ -65,15 +71,19 @@ class KSG(Spec):
 
     When it fails: the bias is mostly towards zero and grows with the number of columns, with strong
     dependence (beyond about log n nats nothing can be seen) and with heavy tails; the interval
-    does not know it. Repeated values break the assumption of a density: rows that coincide are
-    counted at distance zero, which is finite, but use `normal_scores(..., key=key)` on such
-    columns first. Every count is a step function of the data: the gradient is zero.
+    does not know it. Repeated values break the assumption of a density (`info.ties` says how many
+    there are): rows that coincide are counted at distance zero, as `MixtureKSG` does, which is
+    for such columns; `Ross` is for a label. Columns that are merely rounded become continuous
+    by `normal_scores(..., key=key)`. Every count is a step function of the data: the gradient is
+    zero.
     """
 
     neighbours: int = eqx.field(default=5, static=True)
+    algorithm: int = eqx.field(default=1, static=True)
 
     def __check_init__(self):
         checks.integer("neighbours", self.neighbours, at_least=1)
+        _check_algorithm(self.algorithm)
 
     def estimate(self, x: Real[ArrayLike, "n dx"], y: Real[ArrayLike, "n dy"]) -> Estimate:
         """Estimate the mutual information of `x (n, dx)` and `y (n, dy)`, in nats.
@@ -84,11 +94,15 @@ class KSG(Spec):
                 a status.
         """
         x, y = _pair(x, y, self.neighbours)
-        return _estimate(x, y, self.neighbours)
+        return _estimate(x, y, self.neighbours, self.algorithm)
 
 
 def ksg(
-    x: Real[ArrayLike, "n dx"], y: Real[ArrayLike, "n dy"], *, neighbours: int = 5
+    x: Real[ArrayLike, "n dx"],
+    y: Real[ArrayLike, "n dy"],
+    *,
+    neighbours: int = 5,
+    algorithm: int = 1,
 ) -> Float[Array, ""]:
     """Mutual information in nats from nearest neighbours: the value of `KSG` without its error.
 
@@ -96,11 +110,13 @@ def ksg(
         x: `(n, dx)`, float32 or float64; rows are joint samples with those of y.
         y: `(n, dy)`.
         neighbours: k, static.
+        algorithm: 1 or 2, static.
 
     Raises:
         ValueError: as `KSG.estimate`; inside jit bad values give NaN.
 
-    Reference: Kraskov, Stögbauer & Grassberger (2004), equation 8. See `KSG` for when it fails.
+    Reference: Kraskov, Stögbauer & Grassberger (2004), equations 8 and 9. See `KSG` for when it
+    fails.
 
     Example:
         >>> import jax
@@ -110,8 +126,14 @@ def ksg(
         (8,)
     """
     checks.integer("neighbours", neighbours, at_least=1)
+    _check_algorithm(algorithm)
     x, y = _pair(x, y, neighbours)
-    return _value(x, y, neighbours)
+    return _value(x, y, neighbours, algorithm)
+
+
+def _check_algorithm(algorithm):
+    if algorithm not in (1, 2):
+        raise ValueError(f"algorithm must be 1 or 2; got {algorithm!r}")
 
 
 def _pair(x, y, neighbours):
@@ -125,74 +147,37 @@ def standardise(columns: Float[Array, "n d"]) -> Float[Array, "n d"]:
     return centred / jnp.sqrt(jnp.mean(centred**2, axis=0, keepdims=True))
 
 
-@functools.partial(jax.jit, static_argnames="neighbours")
-def _value(x, y, neighbours):
-    value = mean_contribution(standardise(x), standardise(y), neighbours)
+@functools.partial(jax.jit, static_argnames=("neighbours", "algorithm"))
+def _value(x, y, neighbours, algorithm):
+    of = mean_contribution if algorithm == 1 else rectangle_value
+    value = of(standardise(x), standardise(y), neighbours)
     return checks.poison(value, status_of(x, y) == OK)
 
 
-@functools.partial(jax.jit, static_argnames="neighbours")
-def _estimate(x, y, neighbours):
-    value, standard_error = jackknife(standardise(x), standardise(y), neighbours)
+@functools.partial(jax.jit, static_argnames=("neighbours", "algorithm"))
+def _estimate(x, y, neighbours, algorithm):
+    of = jackknife if algorithm == 1 else rectangle_jackknife
+    value, standard_error = of(standardise(x), standardise(y), neighbours)
     return conclude(value, standard_error, x, y, status_of(x, y))
 
 
 def mean_contribution(x: Float[Array, "n dx"], y: Float[Array, "n dy"], k: int) -> Float[Array, ""]:
     """Equation 8 on columns that are on a common scale."""
-
-    def one_block(to_x, to_y, real):
-        counts = around(to_x, to_y, kth_neighbour(to_x, to_y, k)[0], k)
-        return _contribution(counts, x.dtype), jnp.zeros((), x.dtype)
-
-    contributions, _ = over_blocks(one_block, x, y)
-    return digamma(jnp.asarray(x.shape[0], x.dtype)) + jnp.mean(contributions)
+    n = x.shape[0]
+    if in_slabs(x, y):
+        average = jnp.mean(slab_contributions(x[:, 0], y[:, 0], k))
+    else:
+        average = counting.mean(PAIR, (x, y), k)
+    return digamma(jnp.asarray(n, x.dtype)) + average
 
 
 def jackknife(
     x: Float[Array, "n dx"], y: Float[Array, "n dy"], k: int
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Equation 8 and its delete-one jackknife standard error.
-
-    Without point i the contribution of a point j changes in one of two ways. If i was among
-    its neighbours, the radius grows to the next one. Else the counts lose i where they had it:
-    psi(m) = psi(m + 1) - 1 / m. The jackknife needs the sum of the changes over j only.
-    """
+    """Equation 8 and its delete-one jackknife standard error."""
     n = x.shape[0]
-
-    def one_block(to_x, to_y, real):
-        radius, next_radius = kth_neighbour(to_x, to_y, k)
-        now = around(to_x, to_y, radius, k)
-        then = around(to_x, to_y, next_radius, k)
-        # With ties at zero the point that goes was itself one of those counted there.
-        then = then._replace(joint=jnp.where(next_radius == 0, then.joint - 1, then.joint))
-        contribution = _contribution(now, x.dtype)
-        jump = _contribution(then, x.dtype) - contribution
-
-        def lost(counts):
-            share_x = 1 / jnp.maximum(counts.in_x, 1).astype(x.dtype)
-            share_y = 1 / jnp.maximum(counts.in_y, 1).astype(x.dtype)
-            of_each = jnp.where(within(to_x, counts.radius), share_x[:, None], 0)
-            return of_each + jnp.where(within(to_y, counts.radius), share_y[:, None], 0), (
-                share_x + share_y
-            )
-
-        stays, _ = lost(now)
-        goes, of_itself = lost(then)
-        nearby = jnp.maximum(to_x, to_y) <= radius[:, None]
-        change = jnp.where(nearby, jump[:, None] + goes, stays)
-        change = jnp.where(real[:, None], change, 0)
-        # A row is in the sum for its own column too, as a point at distance zero.
-        return (contribution, jump + of_itself), jnp.sum(change, 0)
-
-    (contributions, of_itself), changes = over_blocks(one_block, x, y)
-    value = digamma(jnp.asarray(n, x.dtype)) + jnp.mean(contributions)
-    # n - 1 times the value without i is a constant less i's contribution plus the changes.
-    influence = contributions - (changes - of_itself)
-    return value, jnp.std(influence, ddof=1) / jnp.sqrt(jnp.asarray(n, x.dtype))
-
-
-def _contribution(counts: Neighbours, dtype) -> Float[Array, " b"]:
-    joint, in_x, in_y = (
-        digamma(count.astype(dtype) + 1) for count in (counts.joint, counts.in_x, counts.in_y)
-    )
-    return joint - in_x - in_y
+    if in_slabs(x, y):
+        average, error = counting.mean_and_error(*slab_jackknife(x[:, 0], y[:, 0], k))
+    else:
+        average, error = counting.jackknife(PAIR, (x, y), k)
+    return digamma(jnp.asarray(n, x.dtype)) + average, error

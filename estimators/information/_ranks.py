@@ -49,14 +49,14 @@ def normal_scores(
 def _normal_scores(x, key):
     n, d = x.shape
     if key is None:
-        ranks = jax.vmap(_average_ranks, 1, 1)(x)
+        ranks = jax.vmap(average_ranks, 1, 1)(x)
     else:
         ranks = jax.vmap(_random_ranks, (1, 0), 1)(x, jax.random.split(key, d))
     scores = jax.scipy.special.ndtri(ranks / (n + 1))
     return jnp.where(jnp.isnan(x).any(0, keepdims=True), jnp.nan, scores)
 
 
-def _average_ranks(column: Float[Array, " n"]) -> Float[Array, " n"]:
+def average_ranks(column: Float[Array, " n"]) -> Float[Array, " n"]:
     """Ranks from 1; equal values share the mean of theirs."""
     order = jnp.argsort(column)
     ordered = column[order]

@@ -1,0 +1,219 @@
+"""`python -m estimators train-mist`: simulate, train, calibrate, and say how good it is.
+
+Everything is resumable: shards that exist are kept, training goes on from its checkpoint.
+"""
+
+import dataclasses
+import os
+import sys
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from estimators import training
+from estimators._core import _io
+from estimators.information._mist import _simulate, _table, _train
+from estimators.information._mist._network import expand
+from estimators.information._mist._set_transformer import SetTransformer, streaming_loss
+
+WEIGHTS = "mist.safetensors"
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a configuration file may set; the values are those of the shipped network.
+
+    Attributes:
+        architecture: "profiles", the one that ships, or "set_transformer", the paper's, which
+            trains on fresh data sets at every update: of the rest it takes `seed`, `steps`,
+            `batch_size`, `learning_rate`, `report_every`, `rows` and `columns`.
+        seeds: of the training data; one process or many may fill them.
+        shards: of 4100 data sets, for each seed.
+        held_out_seed: of the data that decide and calibrate, and of the final table.
+        held_out_shards: how many; a half decides, a quarter calibrates, a quarter is reported.
+        seed: of the initial weights and batches.
+        heads: how many are averaged.
+        width: of the hidden layers.
+        depth: residual blocks.
+        steps: updates.
+        batch_size: data sets of an update.
+        learning_rate: the largest one.
+        report_every: updates between two tables of validation error.
+        rows: of a data set of the set transformer, at most.
+        columns: of a side of it, at most.
+    """
+
+    architecture: str = "profiles"
+    seeds: tuple[int, ...] = (1,)
+    shards: int = 120
+    held_out_seed: int = 1000
+    held_out_shards: int = 8
+    seed: int = 0
+    heads: int = 4
+    width: int = 256
+    depth: int = 3
+    steps: int = 30_000
+    batch_size: int = 512
+    learning_rate: float = 1.5e-3
+    report_every: int = 5000
+    rows: int = 512
+    columns: int = 16
+
+    def __post_init__(self):
+        if self.architecture not in ("profiles", "set_transformer"):
+            raise ValueError(
+                f'architecture must be "profiles" or "set_transformer"; got {self.architecture!r}'
+            )
+        if self.held_out_shards < 4 or self.held_out_seed in self.seeds:
+            raise ValueError(
+                f"held_out_shards must be at least 4 and held_out_seed none of seeds; got "
+                f"{self.held_out_shards} and {self.held_out_seed}, seeds {self.seeds}"
+            )
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> "Config":
+        """Read a TOML file.
+
+        Raises:
+            ValueError: for a name that is not an option, or a value of another type.
+        """
+        with open(path, "rb") as file:
+            found = tomllib.load(file)
+        options = {field.name: field for field in dataclasses.fields(cls)}
+        unknown = sorted(set(found) - set(options))
+        if unknown:
+            raise ValueError(f"{path} sets {unknown}; the options are {sorted(options)}")
+        for name, value in found.items():
+            default = options[name].default
+            if isinstance(default, tuple):
+                found[name] = value = tuple(value) if isinstance(value, list) else value
+            if isinstance(default, float) and isinstance(value, int):
+                found[name] = value = float(value)
+            if type(value) is not type(default):
+                raise ValueError(
+                    f"{path}: {name} must be a {type(default).__name__}, like {default!r}; "
+                    f"got {value!r}"
+                )
+        return cls(**found)
+
+
+def run(config: Config, folder: str | os.PathLike) -> Path:
+    """Do what the configuration says in a folder, and return the path of the weights."""
+    folder = Path(folder)
+    os.makedirs(folder, exist_ok=True)
+    return (_profiles if config.architecture == "profiles" else _set_transformer)(config, folder)
+
+
+def _set_transformer(config: Config, folder: Path) -> Path:
+    start, key = jax.random.split(jax.random.key(config.seed))
+    result = training.minimise(
+        streaming_loss(config.rows, config.columns, config.batch_size),
+        SetTransformer(key=start, columns=2 * config.columns),
+        key=key,
+        steps=config.steps,
+        optimiser=optax.chain(
+            optax.clip_by_global_norm(1.0), optax.adamw(config.learning_rate, weight_decay=1e-5)
+        ),
+        chunk=min(config.report_every, 100),
+        checkpoint=folder / "set_transformer.safetensors",
+        progress=True,
+    )
+    if result.status == "interrupted":
+        raise KeyboardInterrupt
+    _io.write_arrays(
+        folder / "set_transformer_weights.safetensors",
+        _io.tree_to_arrays(result.parameters),
+        dataclasses.asdict(config),
+    )
+    return folder / "set_transformer_weights.safetensors"
+
+
+def _profiles(config: Config, folder: Path) -> Path:
+    shards = folder / "shards"
+    held_out = folder / "held_out"
+    _fill(shards, config.seeds, config.shards)
+    _fill(held_out, (config.held_out_seed,), config.held_out_shards)
+
+    halves = _simulate.halves(held_out, config.held_out_seed)
+
+    rows = _as_rows(_joined(_simulate.read(shards, config.seeds, config.shards)))
+    # Of every shape a share in each part: shards hold all shapes.
+    rest = _simulate.read(held_out, (config.held_out_seed,), config.held_out_shards)
+    parts = np.arange(len(rest)) % 4
+    decide = [s for s, p in zip(rest, parts, strict=True) if p < 2]
+    calibrate = [s for s, p in zip(rest, parts, strict=True) if p == 2]
+    final = _joined([s for s, p in zip(rest, parts, strict=True) if p == 3])
+    decide, calibrate = (_as_rows(_joined(part)) for part in (decide, calibrate))
+
+    scaling, limits = _train.scaling_of(np.asarray(rows.features))
+    names = ("heads", "width", "depth", "steps", "batch_size", "learning_rate")
+    recipe = _train.Recipe(**{name: getattr(config, name) for name in names})
+    network = None
+    for stop in range(config.report_every, config.steps + config.report_every, config.report_every):
+        result = _train.train_heads(
+            rows,
+            decide,
+            scaling,
+            recipe,
+            key=jax.random.key(config.seed),
+            stop=stop,
+            checkpoint=folder / "heads.safetensors",
+            progress=True,
+        )
+        network = _train.assemble(result.parameters, scaling, limits)
+        network = _train.calibrated(network, calibrate)
+        network = _train.with_shared(network, *halves)
+        table = _report(network, final)
+        _say(f"after {int(result.steps)} updates on {len(rows.information)} data sets\n{table}\n")
+        (folder / "table.md").write_text(table + "\n")
+        if result.status == "interrupted":
+            raise KeyboardInterrupt
+    assert network is not None
+    from estimators.io import save
+
+    save(folder / WEIGHTS, network)
+    _say(f"wrote {folder / WEIGHTS}")
+    return folder / WEIGHTS
+
+
+def _fill(folder: Path, seeds, shards: int) -> None:
+    for seed in seeds:
+        start = time.monotonic()
+
+        def report(number, size, seed=seed, start=start):
+            rate = (number + 1) / (time.monotonic() - start)
+            left = (shards - number - 1) / rate / 60
+            done = f"seed {seed}, shard {number + 1} of {shards}"
+            _say(f"{done}: {size} data sets, {left:.0f} min left")
+
+        _simulate.fill(folder, seed, shards, report)
+
+
+def _joined(shards):
+    return {name: np.concatenate([s[name] for s in shards]) for name in shards[0]}
+
+
+def _as_rows(arrays) -> _train.Rows:
+    return _train.Rows(jnp.asarray(arrays["features"]), jnp.asarray(arrays["information"]))
+
+
+def _report(network, arrays) -> str:
+    quantiles = _train.predict(network, jnp.asarray(arrays["features"]), calibrated=True)
+    return _table.error_table(
+        np.asarray(expand(quantiles)),
+        arrays["information"],
+        arrays["features"][:, 0].astype(np.float32),
+        arrays["count"],
+        arrays["columns"],
+        arrays["law"],
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

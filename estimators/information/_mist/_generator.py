@@ -1,0 +1,150 @@
+"""Training data: a random law, disguised by maps that leave its information unchanged."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from estimators.information._mist._laws import LAWS, Draw, live, log_uniform
+
+# How often each law is drawn: elliptical, additive, mixture, regression, copulas.
+SHARES = (0.36, 0.1, 0.2, 0.17, 0.17)
+INDEPENDENT, STACKED = 0.07, 0.25
+
+
+class DataSet(NamedTuple):
+    """A simulated data set, filled up with zeros, and its information in nats."""
+
+    x: Float[Array, "rows width"]
+    y: Float[Array, "rows width"]
+    count: Int[Array, ""]
+    columns: Int[Array, " 2"]
+    information: Float[Array, ""]
+    law: Int[Array, ""]
+
+
+def draw(
+    key: Key[Array, ""],
+    rows: int,
+    width: int,
+    *,
+    laws: tuple[Callable, ...] = LAWS,
+    shares: tuple[float, ...] = SHARES,
+) -> DataSet:
+    """One data set of `rows / 2` to `rows` rows and up to `width` columns a side."""
+    keys = jax.random.split(key, 9)
+    columns = _columns(keys[0], width)
+    least = jnp.maximum(rows // 2 + 1, (1.5 * jnp.sum(columns)).astype(jnp.int32))
+    least = jnp.minimum(least, rows)
+    count = jax.random.randint(keys[1], (), least, rows + 1)
+    law = jax.random.choice(keys[2], len(laws), p=jnp.array(shares))
+    data = _stacked(keys[3], rows, width, columns, law, laws, shares)
+    alone = jax.random.uniform(keys[4]) < INDEPENDENT
+    shuffled = jax.random.permutation(keys[5], data.y)
+    x, y = data.x, jnp.where(alone, shuffled, data.y)
+    information = jnp.where(alone, 0, data.information)
+    x, y = disguise(keys[6], x, columns[0]), disguise(keys[7], y, columns[1])
+    swap = jax.random.bernoulli(keys[8])
+    x, y = jnp.where(swap, y, x), jnp.where(swap, x, y)
+    columns = jnp.where(swap, columns[::-1], columns)
+    return DataSet(x, y, count, columns, information, law)
+
+
+def _columns(key, width):
+    """Numbers of columns; small ones are more frequent, equal ones too."""
+    keys = jax.random.split(key, 3)
+    dx, dy = jnp.ceil(log_uniform(keys[0], 0.6, float(width), (2,))).astype(jnp.int32)
+    dx, dy = jnp.clip(dx, 1, width), jnp.clip(dy, 1, width)
+    dy = jnp.where(jax.random.uniform(keys[1]) < 0.5, dx, dy)
+    return jnp.stack([dx, dy])
+
+
+def _stacked(key, rows, width, columns, law, laws, shares) -> Draw:
+    """One law, or two independent ones side by side: their information adds."""
+    keys = jax.random.split(key, 5)
+
+    def one(key, law, columns):
+        calls = [lambda k, a, b, f=f: f(k, rows, width, a, b) for f in laws]
+        return jax.lax.switch(law, calls, key, columns[0], columns[1])
+
+    if width == 1:
+        return one(keys[0], law, columns)
+    both = (jax.random.uniform(keys[1]) < STACKED) & (jnp.min(columns) > 1)
+    cut = jax.random.randint(keys[2], (2,), 1, jnp.maximum(columns, 2))
+    first = one(keys[0], law, jnp.where(both, cut, columns))
+    other = jax.random.choice(keys[3], len(laws), p=jnp.array(shares))
+
+    def stack():
+        second = one(keys[4], other, columns - cut)
+        x = first.x + jnp.roll(second.x, cut[0], axis=1)
+        y = first.y + jnp.roll(second.y, cut[1], axis=1)
+        return Draw(x, y, first.information + second.information)
+
+    return jax.lax.cond(both, stack, lambda: first)
+
+
+def disguise(key, side, columns):
+    """Invertible maps of the columns in use: bent, mixed, and some twisted or sheared."""
+    width = side.shape[1]
+    if width == 1:
+        return side
+    keys = jax.random.split(key, 10)
+    used = live(columns, width)[None]
+
+    def perhaps(key, probability, mapped, plain):
+        return jnp.where(jax.random.uniform(key) < probability, mapped, plain)
+
+    side = perhaps(keys[0], 0.5, _bend(keys[1], side), side)
+    side = perhaps(keys[2], 0.65, _mix(keys[3], side, columns), side)
+    size = jnp.sqrt(jnp.mean(jnp.minimum(side**2, 25.0), 0, keepdims=True)) + 1e-6
+    standard = side / size
+    twisted = jax.lax.switch(
+        jax.random.randint(keys[4], (), 0, 2), (_twist, _shear), keys[5], standard
+    )
+    twisted = perhaps(keys[6], 0.5, _mix(keys[7], twisted, columns), twisted)
+    twist = (jax.random.uniform(keys[8]) < 0.3) & (columns > 1)
+    return jnp.where(twist, twisted, side) * used
+
+
+def _bend(key, side):
+    """An increasing map of each column: heavier tails, lighter ones, or skewed."""
+    keys = jax.random.split(key, 2)
+    width = side.shape[1]
+    power = jnp.exp(0.5 * jax.random.normal(keys[0], (1, width)))
+    shift = 0.5 * jax.random.normal(keys[1], (1, width))
+    return jnp.sinh(jnp.clip(power * jnp.arcsinh(side) + shift, -15, 15))
+
+
+def _mix(key, side, columns):
+    """An invertible matrix on the columns in use."""
+    keys = jax.random.split(key, 2)
+    width = side.shape[1]
+    used = live(columns, width)
+    both = used[:, None] * used[None]
+    matrix = jax.random.normal(keys[0], (width, width)) * both + jnp.diag(1 - used)
+    rotation, _ = jnp.linalg.qr(matrix)
+    stretch = jnp.exp(0.4 * jax.random.normal(keys[1], (1, width)))
+    return (side * stretch) @ rotation
+
+
+def _twist(key, side):
+    """Turn the first two columns by an angle that grows with the squared radius."""
+    speed = jax.random.uniform(key, minval=-1.2, maxval=1.2)
+    angle = speed * jnp.minimum(jnp.sum(side**2, 1), 30.0)
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    first = cos * side[:, 0] - sin * side[:, 1]
+    second = sin * side[:, 0] + cos * side[:, 1]
+    return side.at[:, 0].set(first).at[:, 1].set(second)
+
+
+def _shear(key, side):
+    """Move the first column by a function of the second, bowed or stepped."""
+    keys = jax.random.split(key, 3)
+    size = jax.random.uniform(keys[0], minval=-2.0, maxval=2.0)
+    other = side[:, 1]
+    bowed = jnp.minimum(other**2, 16.0)
+    stepped = 2 * jnp.tanh(jax.random.uniform(keys[1], minval=1.0, maxval=4.0) * other)
+    moved = jnp.where(jax.random.bernoulli(keys[2]), bowed, stepped)
+    return side.at[:, 0].add(size * moved)

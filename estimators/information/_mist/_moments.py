@@ -1,0 +1,100 @@
+"""Which columns depend on each other, and how: moments of the copula of every pair of columns."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from estimators._core import product
+from estimators.information._mist._prepare import Pair, Part, ranks
+
+DEGREE = 6
+
+
+class Moments(NamedTuple):
+    """Squared Legendre moments of pairs of columns, less what independence gives on average.
+
+    The last row and column stand for the radii |x| and |y| of the whitened variables.
+    """
+
+    total: Float[Array, "D1 E1"]
+    linear: Float[Array, "D1 E1"]
+    even: Float[Array, "D1 E1"]
+
+
+def pair_moments(pair: Pair) -> tuple[Moments, Float[Array, "N D1"], Float[Array, "N E1"]]:
+    """Moments, and the columns (radius last) as ranks in (0, 1)."""
+    count = pair.count.astype(jnp.int32)
+
+    def extended(uniform, white):
+        radius = jnp.sum(white**2, 1, keepdims=True)
+        radius = ranks(radius, count) / (pair.count + 1)
+        radius = jnp.where(pair.real[:, None] > 0, radius, 0.5)
+        return jnp.concatenate([uniform, radius], 1)
+
+    x = extended(pair.uniform_x, pair.white_x)
+    y = extended(pair.uniform_y, pair.white_y)
+
+    def kept(columns, width):
+        return jnp.concatenate([jnp.arange(width) < columns, jnp.full(1, True)])
+
+    live = (
+        kept(pair.columns[0], x.shape[1] - 1)[:, None] & kept(pair.columns[1], y.shape[1] - 1)[None]
+    )
+    basis_x, basis_y = (_legendre(2 * u - 1) * pair.real[None, :, None] for u in (x, y))
+    flat_x, flat_y = (jnp.moveaxis(b, 0, 1).reshape(b.shape[1], -1) for b in (basis_x, basis_y))
+    moments = product(flat_x.T, flat_y) / pair.count
+    moments = moments.reshape(DEGREE, x.shape[1], DEGREE, y.shape[1])
+    # The mean square of a moment under independence is 1 / count, a little less with ranks.
+    squares = jnp.moveaxis(moments**2, 2, 1) - 1 / pair.count  # (DEGREE, DEGREE, D1, E1)
+
+    def live_sum(part):
+        return jnp.where(live, part.sum((0, 1)), 0)
+
+    result = Moments(live_sum(squares), live_sum(squares[:1, :1]), live_sum(squares[1::2, 1::2]))
+    return result, x, y
+
+
+def _legendre(z):
+    """Orthonormal Legendre polynomials on (-1, 1) of degree 1 .. DEGREE: (DEGREE, N, D)."""
+    before, now, result = jnp.ones_like(z), z, []
+    for degree in range(1, DEGREE + 1):
+        result.append(now * (2 * degree + 1) ** 0.5)
+        before, now = now, ((2 * degree + 1) * z * now - degree * before) / (degree + 1)
+    return jnp.stack(result)
+
+
+def moment_features(moments: Moments) -> Part:
+    """Sums, maxima and best matches over columns, and the radii."""
+
+    def squash(value):
+        return jnp.sign(value) * jnp.log1p(20 * jnp.abs(value))
+
+    def of(matrix):
+        columns, radii = matrix[:-1, :-1], matrix[-1, -1]
+        shared = [columns.sum(), columns.max(), radii]
+        rows, others = columns.max(1), columns.max(0)
+        one = [rows.sum(), matrix[-1, :-1].max(), matrix[-1, :-1].sum()]
+        two = [others.sum(), matrix[:-1, -1].max(), matrix[:-1, -1].sum()]
+        return shared, one, two
+
+    parts = [of(matrix) for matrix in moments]
+    # What exceeds a Gaussian copula, in the best partner of each column.
+    excess = (moments.total - moments.linear - moments.linear**2)[:-1, :-1]
+    shared = [excess.max(1).sum() + excess.max(0).sum(), excess.max(), excess.sum()]
+    for own, _, _ in parts:
+        shared += own
+    sides = [[v for part in parts for v in part[side]] for side in (1, 2)]
+    return Part(*(squash(jnp.stack(values)) for values in (shared, *sides)))
+
+
+def best_columns(
+    moments: Moments, x: Float[Array, "N D1"], y: Float[Array, "N E1"]
+) -> tuple[Float[Array, "N 1"], Float[Array, "N 1"]]:
+    """The two columns (radii included) that depend most on each other, as normal scores."""
+    best = jnp.argmax(moments.total)
+    row, column = best // moments.total.shape[1], best % moments.total.shape[1]
+    take = jax.lax.dynamic_slice_in_dim
+    scores = [take(x, row, 1, axis=1), take(y, column, 1, axis=1)]
+    return tuple(jax.scipy.special.ndtri(u) for u in scores)

@@ -1,0 +1,149 @@
+"""The network: from features to quantiles of the information, which cannot cross."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from estimators._core import Stored
+from estimators.information._mist._features import exchange
+
+# Quantile levels that the network answers with; the median is the value.
+LEVELS = (
+    0.01, 0.025, 0.05, 0.1, 0.175, 0.25, 0.325, 0.4, 0.5,
+    0.6, 0.675, 0.75, 0.825, 0.9, 0.95, 0.975, 0.99,
+)  # fmt: skip
+MEDIAN = LEVELS.index(0.5)
+UNIT = 0.15  # nats below which the network thinks in nats, above in their logarithm
+FAR = 6.0  # standardised features are cut off here
+
+
+def compress(information):
+    """Nats to the scale on which the network works: linear near zero, then logarithmic."""
+    return jnp.sign(information) * jnp.log1p(jnp.abs(information) / UNIT)
+
+
+def expand(value):
+    """The inverse of `compress`; below zero it gives zero."""
+    return UNIT * jnp.expm1(jnp.maximum(value, 0))
+
+
+class Scaling(Stored):
+    """Centre and scale of each feature over the training data."""
+
+    centre: Float[Array, " F"]
+    scale: Float[Array, " F"]
+
+    def __call__(self, features: Float[Array, "*batch F"]) -> Float[Array, "*batch F"]:
+        """Standardised features, cut off where they are far out."""
+        standard = (features - self.centre) / self.scale
+        return FAR * jnp.tanh(standard / FAR)
+
+
+class Head(Stored):
+    """A residual network on the features, and a linear path beside it."""
+
+    entry: eqx.nn.Linear
+    blocks: tuple[tuple[eqx.nn.Linear, eqx.nn.Linear], ...]
+    leave: eqx.nn.Linear
+    linear: eqx.nn.Linear
+
+    @classmethod
+    def random(cls, key: Key[Array, ""], features: int, width: int, depth: int) -> "Head":
+        """A head to start from: nearly the Gaussian copula's answer, whatever the features."""
+        keys = jax.random.split(key, 2 * depth + 3)
+        inner = [eqx.nn.Linear(width, width, key=k) for k in keys[3:]]
+        leave = eqx.nn.Linear(width, len(LEVELS), key=keys[1])
+        linear = eqx.nn.Linear(features, 1, key=keys[2])
+        return cls(
+            eqx.nn.Linear(features, width, key=keys[0]),
+            tuple(zip(inner[::2], inner[1::2], strict=True)),
+            jax.tree.map(lambda leaf: 0.1 * leaf, leave),
+            jax.tree.map(lambda leaf: 0.1 * leaf, linear),
+        )
+
+    def __call__(
+        self, features: Float[Array, " F"], baseline: Float[Array, ""]
+    ) -> Float[Array, " levels"]:
+        """Quantiles on the compressed scale, increasing.
+
+        `baseline` is what the Gaussian copula says there: the network learns the difference.
+        """
+        hidden = jax.nn.gelu(self.entry(features))
+        for first, second in self.blocks:
+            hidden = hidden + second(jax.nn.gelu(first(hidden)))
+        raw = self.leave(jax.nn.gelu(hidden))
+        steps = 0.2 * jax.nn.softplus(raw)
+        median = baseline + self.linear(features)[0] + raw[MEDIAN]
+        above = jnp.cumsum(steps[MEDIAN + 1 :])
+        below = jnp.cumsum(steps[:MEDIAN][::-1])[::-1]
+        return median + jnp.concatenate([-below, jnp.zeros(1, steps.dtype), above])
+
+
+class Network(Stored):
+    """Several heads, averaged, and what they were trained on.
+
+    Attributes:
+        scaling: of the features.
+        heads: with a leading axis, one entry a head.
+        shift: `(bins of n, bins of columns, levels)`, added on the compressed scale: split
+            conformal, from data sets that no head was trained on.
+        limits: `(2, F)`: nearly all of the training features, standardised, lay between.
+        shared: the share of the squared error that two parts of one data set have in common:
+            what averaging over parts cannot remove.
+    """
+
+    scaling: Scaling
+    heads: Head
+    shift: Float[Array, "sizes columns levels"]
+    limits: Float[Array, "2 F"]
+    shared: Float[Array, ""]
+
+    def __call__(self, features: Float[Array, " F"]) -> Float[Array, " levels"]:
+        """Quantiles in nats; x and y exchanged give the same."""
+        return expand(self.calibrated(features))
+
+    def calibrated(self, features: Float[Array, " F"]) -> Float[Array, " levels"]:
+        """Quantiles on the compressed scale."""
+        return jax.lax.cummax(self.compressed(features) + self.shift[bins(features)])
+
+    def compressed(self, features: Float[Array, " F"]) -> Float[Array, " levels"]:
+        """Quantiles on the compressed scale, not yet calibrated."""
+        both = self.scaling(jnp.stack([features, exchange(features)]))
+        baseline = compress(features[0])
+
+        def one(head):
+            return jnp.mean(jax.vmap(head, (0, None))(both, baseline), 0)
+
+        return jnp.mean(eqx.filter_vmap(one)(self.heads), 0)
+
+    def outside(self, features: Float[Array, " F"]) -> Float[Array, ""]:
+        """The fraction of features that lie beyond what training saw."""
+        standard = (features - self.scaling.centre) / self.scaling.scale
+        beyond = (standard < self.limits[0]) | (standard > self.limits[1])
+        return jnp.mean(beyond.astype(features.dtype))
+
+
+def average(quantiles: Float[Array, "parts levels"], shared) -> Float[Array, " levels"]:
+    """Quantiles from those of equal parts of a data set; narrower by what averaging removes."""
+    mean = jnp.mean(quantiles, 0)
+    kept = jnp.sqrt(shared + (1 - shared) / quantiles.shape[0])
+    return mean[MEDIAN] + kept * (mean - mean[MEDIAN])
+
+
+SIZES = (48, 96, 192, 384)
+COLUMNS = (3, 6, 12)
+
+
+def bins(features: Float[Array, "*batch F"]):
+    """Which calibration bin: of the number of rows, and of columns together."""
+    size = jnp.exp(features[..., LOG_SIZE])
+    columns = jnp.exp(features[..., LOG_COLUMNS])
+    return (
+        jnp.searchsorted(jnp.asarray(SIZES, size.dtype), size, side="right"),
+        jnp.searchsorted(jnp.asarray(COLUMNS, size.dtype) + 0.5, columns),
+    )
+
+
+# Where the features hold log n and log(dx + dy), see `_features`.
+LOG_SIZE, LOG_COLUMNS = 1, 4
