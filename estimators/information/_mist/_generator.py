@@ -11,7 +11,7 @@ from estimators.information._mist._laws import LAWS, Draw, live, log_uniform
 
 # How often each law is drawn: elliptical, additive, mixture, regression, copulas.
 SHARES = (0.36, 0.1, 0.2, 0.17, 0.17)
-INDEPENDENT, STACKED = 0.07, 0.25
+INDEPENDENT, STACKED, EMBEDDED = 0.07, 0.25, 0.15
 
 
 class DataSet(NamedTuple):
@@ -34,17 +34,21 @@ def draw(
     shares: tuple[float, ...] = SHARES,
 ) -> DataSet:
     """One data set of `rows / 2` to `rows` rows and up to `width` columns a side."""
-    keys = jax.random.split(key, 9)
+    keys = jax.random.split(key, 12)
     columns = _columns(keys[0], width)
+    fewer = jax.random.randint(keys[9], (2,), 1, jnp.maximum(columns, 2))
+    latent = jnp.where(jax.random.bernoulli(keys[10], EMBEDDED, (2,)), fewer, columns)
     least = jnp.maximum(rows // 2 + 1, (1.5 * jnp.sum(columns)).astype(jnp.int32))
     least = jnp.minimum(least, rows)
     count = jax.random.randint(keys[1], (), least, rows + 1)
     law = jax.random.choice(keys[2], len(laws), p=jnp.array(shares))
-    data = _stacked(keys[3], rows, width, columns, law, laws, shares)
+    data = _stacked(keys[3], rows, width, latent, law, laws, shares)
     alone = jax.random.uniform(keys[4]) < INDEPENDENT
     shuffled = jax.random.permutation(keys[5], data.y)
     x, y = data.x, jnp.where(alone, shuffled, data.y)
     information = jnp.where(alone, 0, data.information)
+    of_x, of_y = jax.random.split(keys[11])
+    x, y = embed(of_x, x, latent[0], columns[0]), embed(of_y, y, latent[1], columns[1])
     x, y = disguise(keys[6], x, columns[0]), disguise(keys[7], y, columns[1])
     swap = jax.random.bernoulli(keys[8])
     x, y = jnp.where(swap, y, x), jnp.where(swap, x, y)
@@ -83,6 +87,23 @@ def _stacked(key, rows, width, columns, law, laws, shares) -> Draw:
         return Draw(x, y, first.information + second.information)
 
     return jax.lax.cond(both, stack, lambda: first)
+
+
+def embed(key, side, latent, columns):
+    """All columns as random waves of the first `latent` ones, where these are fewer.
+
+    Waves in more dimensions cross only on a set of probability zero: the map can be undone, and
+    the information stays.
+    """
+    width = side.shape[1]
+    keys = jax.random.split(key, 3)
+    size = jnp.sqrt(jnp.mean(jnp.minimum(side**2, 25.0), 0, keepdims=True)) + 1e-6
+    standard = 2 * jnp.arctan(side / (2 * size)) * live(latent, width)[None]
+    frequency = log_uniform(keys[0], 0.4, 2.5) / jnp.sqrt(latent.astype(side.dtype))
+    waves = frequency * jax.random.normal(keys[1], (4, width, width))
+    start = jax.random.uniform(keys[2], (4, 1, width), maxval=2 * jnp.pi)
+    values = jnp.sum(jnp.cos(jnp.einsum("nc,wcd->wnd", standard, waves) + start), 0)
+    return jnp.where(latent < columns, values * live(columns, width)[None], side)
 
 
 def disguise(key, side, columns):
