@@ -57,11 +57,16 @@ def shared_data():
     return SHARED
 
 
+SLOW = {
+    "validation": "minutes of simulation: pytest -m validation -s",
+    "thorough": "minutes of compiling: pytest -m thorough",
+}
+
+
 def pytest_collection_modifyitems(config, items):
-    """Leave slow validation out, by name, unless it is asked for."""
-    if "validation" in config.option.markexpr:
-        return
-    skip = pytest.mark.skip(reason="minutes of simulation: pytest -m validation -s")
-    for item in items:
-        if item.get_closest_marker("validation"):
-            item.add_marker(skip)
+    """Leave slow tests out, by name, unless they are asked for."""
+    for mark, reason in SLOW.items():
+        if mark not in config.option.markexpr:
+            for item in items:
+                if item.get_closest_marker(mark):
+                    item.add_marker(pytest.mark.skip(reason=reason))

@@ -13,6 +13,8 @@ from estimators import information
 from estimators.information import _adaptive
 from estimators.testing import refuses
 
+pytestmark = pytest.mark.thorough
+
 
 def by_hand(x, y, depth, significance=0.05):
     """Darbellay & Vajda's recursion; value, number of cells, and standard error."""

@@ -10,6 +10,8 @@ from estimators import information
 from estimators.information._compressed import principal_components
 from estimators.testing import refuses
 
+pytestmark = pytest.mark.thorough
+
 GAUSSIAN = information.CanonicalCorrelation()
 
 

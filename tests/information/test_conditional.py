@@ -11,6 +11,8 @@ from estimators import information
 from estimators.information._ksg import standardise
 from estimators.testing import refuses
 
+pytestmark = pytest.mark.thorough
+
 CHAIN = np.array([[1.0, 0.6, 0.7], [0.6, 1.0, 0.5], [0.7, 0.5, 1.0]])
 
 

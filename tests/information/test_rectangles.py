@@ -11,6 +11,8 @@ from estimators import information
 from estimators.information import _rectangles
 from estimators.testing import refuses
 
+pytestmark = pytest.mark.thorough
+
 
 def data(digits, n=36):
     rng = np.random.default_rng(0)

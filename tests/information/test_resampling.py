@@ -13,6 +13,8 @@ from estimators import information
 from estimators.information import _resampling
 from estimators.testing import refuses
 
+pytestmark = pytest.mark.thorough
+
 GAUSSIAN = information.CanonicalCorrelation()
 NORMAL = "normal 1x1, rho = 0.75"
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from estimators._core import product
 from estimators.information._mist._prepare import Pair, Part, ranks
@@ -21,6 +21,7 @@ class Moments(NamedTuple):
     total: Float[Array, "D1 E1"]
     linear: Float[Array, "D1 E1"]
     even: Float[Array, "D1 E1"]
+    live: Bool[Array, "D1 E1"]
 
 
 def pair_moments(pair: Pair) -> tuple[Moments, Float[Array, "N D1"], Float[Array, "N E1"]]:
@@ -52,7 +53,8 @@ def pair_moments(pair: Pair) -> tuple[Moments, Float[Array, "N D1"], Float[Array
     def live_sum(part):
         return jnp.where(live, part.sum((0, 1)), 0)
 
-    result = Moments(live_sum(squares), live_sum(squares[:1, :1]), live_sum(squares[1::2, 1::2]))
+    of_degrees = squares, squares[:1, :1], squares[1::2, 1::2]
+    result = Moments(*map(live_sum, of_degrees), live)
     return result, x, y
 
 
@@ -71,18 +73,21 @@ def moment_features(moments: Moments) -> Part:
     def squash(value):
         return jnp.sign(value) * jnp.log1p(20 * jnp.abs(value))
 
+    def best(values, axis=None):
+        # No less than zero, what columns that only fill have: they must not be seen.
+        return jnp.maximum(jnp.max(values, axis), 0)
+
     def of(matrix):
         columns, radii = matrix[:-1, :-1], matrix[-1, -1]
-        shared = [columns.sum(), columns.max(), radii]
-        rows, others = columns.max(1), columns.max(0)
-        one = [rows.sum(), matrix[-1, :-1].max(), matrix[-1, :-1].sum()]
-        two = [others.sum(), matrix[:-1, -1].max(), matrix[:-1, -1].sum()]
+        shared = [columns.sum(), best(columns), radii]
+        one = [best(columns, 1).sum(), best(matrix[-1, :-1]), matrix[-1, :-1].sum()]
+        two = [best(columns, 0).sum(), best(matrix[:-1, -1]), matrix[:-1, -1].sum()]
         return shared, one, two
 
-    parts = [of(matrix) for matrix in moments]
+    parts = [of(matrix) for matrix in (moments.total, moments.linear, moments.even)]
     # What exceeds a Gaussian copula, in the best partner of each column.
     excess = (moments.total - moments.linear - moments.linear**2)[:-1, :-1]
-    shared = [excess.max(1).sum() + excess.max(0).sum(), excess.max(), excess.sum()]
+    shared = [best(excess, 1).sum() + best(excess, 0).sum(), best(excess), excess.sum()]
     for own, _, _ in parts:
         shared += own
     sides = [[v for part in parts for v in part[side]] for side in (1, 2)]
@@ -93,7 +98,7 @@ def best_columns(
     moments: Moments, x: Float[Array, "N D1"], y: Float[Array, "N E1"]
 ) -> tuple[Float[Array, "N 1"], Float[Array, "N 1"]]:
     """The two columns (radii included) that depend most on each other, as normal scores."""
-    best = jnp.argmax(moments.total)
+    best = jnp.argmax(jnp.where(moments.live, moments.total, -jnp.inf))
     row, column = best // moments.total.shape[1], best % moments.total.shape[1]
     take = jax.lax.dynamic_slice_in_dim
     scores = [take(x, row, 1, axis=1), take(y, column, 1, axis=1)]

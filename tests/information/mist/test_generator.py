@@ -10,6 +10,8 @@ import pytest
 from estimators.information import ksg, normal_scores, simulate
 from estimators.information._mist import _generator, _laws, _unseen
 
+pytestmark = pytest.mark.thorough
+
 LAWS = (*_laws.LAWS, *_unseen.UNSEEN)
 
 

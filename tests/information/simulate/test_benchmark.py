@@ -8,6 +8,8 @@ import scipy.stats
 from estimators.information import simulate
 from estimators.information.simulate._simulator import _information
 
+pytestmark = pytest.mark.thorough
+
 # The benchmark's own numbers; those of the last eight are means over 100 000 random draws.
 PUBLISHED = {
     "1v1-normal-0.75": (1, 1, 0.4133),

@@ -9,6 +9,8 @@ import scipy.stats
 from estimators.information import simulate
 from estimators.testing import refuses
 
+pytestmark = pytest.mark.thorough
+
 KEYS = jax.random.split(jax.random.key(0), 200)
 
 

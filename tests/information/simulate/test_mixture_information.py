@@ -13,6 +13,8 @@ from estimators.information import simulate
 from estimators.information.simulate._bend_and_mix import concentric, crossed, letters
 from estimators.information.simulate._simulator import _information
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.mark.parametrize(("law", "grid"), [(crossed(), 1200), (letters(), 1600)])
 def test_one_by_one_against_the_trapezoidal_rule(law, grid):

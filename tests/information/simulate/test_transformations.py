@@ -11,6 +11,8 @@ from estimators.information import simulate
 from estimators.information.simulate._elementwise import ELEMENTWISE, half_cube
 from estimators.testing import refuses
 
+pytestmark = pytest.mark.thorough
+
 POINTS = jax.random.normal(jax.random.key(0), (200, 3))
 GRID = jnp.linspace(-4, 4, 801)[:, None]
 
