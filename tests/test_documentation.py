@@ -67,9 +67,16 @@ def together_example(results):
     assert band.lower <= coverage <= band.upper
 
 
+def information_projection_example(results):
+    learned, single = results["the learned projection"], results["the best single column"]
+    assert results["cosine"] > 0.95
+    assert learned.value > single.value + 0.5
+
+
 JUDGES = {
     "density": density_example,
     "information": information_example,
+    "information_projection": information_projection_example,
     "score": score_example,
     "quantile": quantile_example,
     "conformal": conformal_example,

@@ -29,7 +29,7 @@ ROWS = (64, 128, 256, 512)  # a number of rows is filled up to one of these
 FEWEST, MOST_COLUMNS = 32, 16
 ROWS_A_COLUMN = 1.5
 MOST_TIES = 0.1
-UNUSUAL = 0.03  # of the features; exceeded by one in a thousand training data sets
+UNUSUAL = 0.1  # of the features; exceeded by one in some thousand training data sets
 
 
 class QuantileEstimateInfo(Stored):
@@ -94,7 +94,7 @@ class QuantileEstimate(Stored):
 
         def at(level):
             return jnp.where(
-                level < LEVELS[0], jnp.nan, expand(jnp.interp(level, self.levels, scale))
+                level < LEVELS[0] - 1e-6, jnp.nan, expand(jnp.interp(level, self.levels, scale))
             )
 
         # The lower tail decides for both: a coverage beyond the levels is NaN inside jit.

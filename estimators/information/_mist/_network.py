@@ -34,7 +34,7 @@ class Scaling(Stored):
     centre: Float[Array, " F"]
     scale: Float[Array, " F"]
 
-    def __call__(self, features: Float[Array, "*batch F"]) -> Float[Array, "*batch F"]:
+    def __call__(self, features: Float[Array, " F"]) -> Float[Array, " F"]:
         """Standardised features, cut off where they are far out."""
         standard = (features - self.centre) / self.scale
         return FAR * jnp.tanh(standard / FAR)
@@ -109,7 +109,7 @@ class Network(Stored):
 
     def compressed(self, features: Float[Array, " F"]) -> Float[Array, " levels"]:
         """Quantiles on the compressed scale, not yet calibrated."""
-        both = self.scaling(jnp.stack([features, exchange(features)]))
+        both = jax.vmap(self.scaling)(jnp.stack([features, exchange(features)]))
         baseline = compress(features[0])
 
         def one(head):

@@ -75,7 +75,7 @@ def validation_pinball(heads, data, key):
 
 def _loss(head, scaling, features, information):
     baseline = compress(features[:, 0])
-    predicted = jax.vmap(head)(scaling(features), baseline)
+    predicted = jax.vmap(head)(jax.vmap(scaling)(features), baseline)
     error = compress(information)[:, None] - predicted
     levels = jnp.asarray(LEVELS, error.dtype)[None]
     return jnp.mean(jnp.maximum(levels * error, (levels - 1) * error))
