@@ -90,9 +90,9 @@ def _stacked(key, rows, width, columns, law, laws, shares) -> Draw:
 
 
 def embed(key, side, latent, columns):
-    """All columns as random waves of the first `latent` ones, where these are fewer.
+    """All columns as random sums of cosines of the first `latent` ones, where these are fewer.
 
-    Waves in more dimensions cross only on a set of probability zero: the map can be undone, and
+    Curves in more dimensions cross only on a set of probability zero: the map can be undone, and
     the information stays.
     """
     width = side.shape[1]
@@ -100,9 +100,9 @@ def embed(key, side, latent, columns):
     size = jnp.sqrt(jnp.mean(jnp.minimum(side**2, 25.0), 0, keepdims=True)) + 1e-6
     standard = 2 * jnp.arctan(side / (2 * size)) * live(latent, width)[None]
     frequency = log_uniform(keys[0], 0.4, 2.5) / jnp.sqrt(latent.astype(side.dtype))
-    waves = frequency * jax.random.normal(keys[1], (4, width, width))
+    directions = frequency * jax.random.normal(keys[1], (4, width, width))
     start = jax.random.uniform(keys[2], (4, 1, width), maxval=2 * jnp.pi)
-    values = jnp.sum(jnp.cos(jnp.einsum("nc,wcd->wnd", standard, waves) + start), 0)
+    values = jnp.sum(jnp.cos(jnp.einsum("nc,wcd->wnd", standard, directions) + start), 0)
     return jnp.where(latent < columns, values * live(columns, width)[None], side)
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 MONTE_CARLO = 2048
 MIXTURE_COLUMNS = 4
 COMPONENTS = 12
-WAVES = 6
+TERMS = 6
 
 
 class Draw(NamedTuple):
@@ -109,8 +109,8 @@ def mixture(key, rows: int, width: int, dx, dy) -> Draw:
     # Means scattered, or in a row along a curve.
     scattered = jax.random.normal(keys[5], (COMPONENTS, 2 * c))
     place = jnp.arange(COMPONENTS) / jnp.maximum(count - 1, 1) * 2 - 1
-    waves = jax.random.normal(keys[6], (2, 2 * c)) * jnp.array([[3.0], [3.0]])
-    curve = jnp.sin(place[:, None] * waves[0][None] + waves[1][None]) * 1.4
+    directions = jax.random.normal(keys[6], (2, 2 * c)) * jnp.array([[3.0], [3.0]])
+    curve = jnp.sin(place[:, None] * directions[0][None] + directions[1][None]) * 1.4
     means = jnp.where(jax.random.uniform(keys[7]) < 0.4, curve, scattered)
     means = means * jax.random.uniform(keys[8], minval=0.0, maxval=3.0)
     shape = jax.random.normal(keys[9], (COMPONENTS, 2 * c, 2 * c)) / (2 * c) ** 0.5
@@ -180,13 +180,13 @@ def regression(key, rows: int, width: int, dx, dy) -> Draw:
     z = jnp.where(jax.random.uniform(keys[4]) < 0.6, normal, uniform) * live(ux, c)[None]
 
     frequency = log_uniform(keys[5], 0.3, 3.5) / jnp.sqrt(ux.astype(float))
-    waves = frequency * jax.random.normal(keys[6], (outputs + 1, WAVES, c))
+    directions = frequency * jax.random.normal(keys[6], (outputs + 1, TERMS, c))
     shifts, sizes = (
-        jax.random.normal(keys[7], (2, outputs + 1, WAVES)) * jnp.array([3.0, 1.0])[:, None, None]
+        jax.random.normal(keys[7], (2, outputs + 1, TERMS)) * jnp.array([3.0, 1.0])[:, None, None]
     )
     values = (
-        jnp.sum(sizes[None] * jnp.cos(jnp.einsum("nc,owc->now", z, waves) + shifts[None]), -1)
-        * (2 / WAVES) ** 0.5
+        jnp.sum(sizes[None] * jnp.cos(jnp.einsum("nc,owc->now", z, directions) + shifts[None]), -1)
+        * (2 / TERMS) ** 0.5
     )
     mean, spread = values[:, :outputs], values[:, outputs:]
     uneven = jax.random.uniform(keys[8], maxval=1.2) * (jax.random.uniform(keys[9]) < 0.5)

@@ -11,11 +11,10 @@ import pytest
 from estimators.information import ksg, normal_scores, simulate
 from estimators.information._mist import _generator, _laws, _unseen
 
-pytestmark = pytest.mark.thorough
-
 LAWS = (*_laws.LAWS, *_unseen.UNSEEN)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 def test_information_of_the_laws(law):
     """Against KSG, n = 1500, one column a side.
@@ -45,6 +44,7 @@ def test_information_of_the_laws(law):
     assert np.corrcoef(truth[moderate], estimate[moderate])[0, 1] > 0.97
 
 
+@pytest.mark.thorough
 def test_draws():
     """Sizes within their ranges, filled with zeros, information finite, independence included."""
     keys = jax.random.split(jax.random.key(0), 60)
