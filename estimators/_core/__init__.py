@@ -16,12 +16,14 @@ from estimators._core._moments import (
 )
 from estimators._core._order_statistics import order_statistic, weighted_quantile
 from estimators._core._product import product
+from estimators._core._runs import Runs, runs
 from estimators._core._student import student_quantile
 
 __all__ = [
     "Choice",
     "Fitted",
     "KernelStatistics",
+    "Runs",
     "Spec",
     "Stored",
     "checks",
@@ -32,6 +34,7 @@ __all__ = [
     "normalised",
     "order_statistic",
     "product",
+    "runs",
     "student_quantile",
     "unscale",
     "weighted_covariance",

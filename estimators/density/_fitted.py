@@ -174,6 +174,11 @@ def _rounding_error(fitted: FittedKDE):
     return jnp.where(small, of_products, of_differences)
 
 
+def rows_of(fitted: FittedKDE) -> Float[Array, "rows d"]:
+    """The rows that were fitted, whitened: they are the centres where those were not moved."""
+    return fitted.points if fitted.rows is None else fitted.rows
+
+
 @jax.jit
 def _score(fitted: FittedKDE, x):
     return jax.grad(lambda x: jnp.sum(_log_density(fitted, x)))(x)
@@ -181,7 +186,7 @@ def _score(fitted: FittedKDE, x):
 
 @jax.jit
 def _leave_one_out(fitted: FittedKDE):
-    rows = fitted.points if fitted.rows is None else fitted.rows
+    rows = rows_of(fitted)
     labels = row_labels(rows)
     # A row may own several centres (one a scale): they lie in as many copies of the rows.
     owners = jnp.tile(labels, fitted.points.shape[0] // rows.shape[0])

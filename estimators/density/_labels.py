@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from estimators._core import runs
+
 
 def row_labels(points: Float[Array, "n d"]) -> Int[Array, " n"]:
     """A 32-bit hash of each row's bits: equal rows have equal labels.
@@ -28,11 +30,8 @@ def first_of_equal_rows(
     """Whether a row is the first of its copies, and the number of that first row."""
     labels = row_labels(points)
     order = jnp.argsort(labels, stable=True)
-    ordered = labels[order]
-    new = jnp.concatenate([jnp.full(1, True), ordered[1:] != ordered[:-1]])
-    start = jax.lax.cummax(jnp.where(new, jnp.arange(new.shape[0]), 0))
-    group = jnp.zeros_like(order).at[order].set(order[start])
-    return group == jnp.arange(new.shape[0]), group
+    group = jnp.zeros_like(order).at[order].set(order[runs(labels[order]).start])
+    return group == jnp.arange(order.shape[0]), group
 
 
 def remaining_log_weight(

@@ -19,7 +19,7 @@ from estimators.density._condensation import (
     central_limit_holds,
     stable_index,
 )
-from estimators.density._fitted import FittedKDE, as_fitted, log_volume
+from estimators.density._fitted import FittedKDE, as_fitted, log_volume, rows_of
 from estimators.density._kernels import Gaussian
 from estimators.density._labels import first_of_equal_rows
 
@@ -181,7 +181,7 @@ def _regime(fitted: FittedKDE, x) -> Regime:
     here = kernel_sum.statistics(jnp.zeros_like(queries[:, 0]))
     index = stable_index(kernel_sum, here)
 
-    kernels_a_row = fitted.points.shape[0] // _rows(fitted).shape[0]
+    kernels_a_row = fitted.points.shape[0] // rows_of(fitted).shape[0]
     ratio, variance = _shares(kernel_sum, here, _once(fitted), kernels_a_row)
     far, known = central_limit_holds(here, kernels_a_row)
     nan = jnp.isnan(ratio) | jnp.isnan(index)
@@ -200,13 +200,9 @@ def _regime(fitted: FittedKDE, x) -> Regime:
     return jax.tree.map(lambda a: a.reshape(x.shape[:-1]), result)
 
 
-def _rows(fitted: FittedKDE):
-    return fitted.points if fitted.rows is None else fitted.rows
-
-
 def _once(fitted: FittedKDE) -> Float[Array, " n"]:
     """Log-weights in which a row stands for all its copies: they are one observation."""
-    rows = _rows(fitted)
+    rows = rows_of(fitted)
     n = rows.shape[0]
     first, group = first_of_equal_rows(rows)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaincc
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Real
 
-from estimators._core import Spec, checks
+from estimators._core import Spec, checks, runs
 from estimators.information._binned import equal_count_codes
 from estimators.information._estimate import Estimate, as_pair, conclude, status_of
 
@@ -157,7 +157,7 @@ def _estimate(x, y, significance, depth):
         """One level of cells, `down` cuts above the finest."""
         alive, log_ratio, cells = state
         at, quadrants, sixteen = (cell >> (2 * jnp.maximum(down - cuts, 0)) for cuts in (0, 1, 2))
-        first, count = runs(at)
+        first, count = _first_and_length(at)
         uneven = _uneven(first, count, quadrants, 4) > by_quadrants
         uneven |= (down > 1) & (_uneven(first, count, sixteen, 16) > by_sixteen)
         final = alive & ~((down > 0) & uneven)
@@ -169,7 +169,7 @@ def _estimate(x, y, significance, depth):
     def _uneven(first, count, parts, number):
         """Pearson's statistic of each row's cell, against equal parts."""
         # Summed over the rows, their part's excess is the sum of squared excesses: no digits go.
-        excess = runs(parts)[1].astype(dtype) - count.astype(dtype) / number
+        excess = _first_and_length(parts)[1].astype(dtype) - count.astype(dtype) / number
         segment = jnp.cumsum(first, dtype=jnp.int32) - 1
         total = jnp.zeros(n, dtype).at[segment].add(excess)[segment]
         return total * (number / count.astype(dtype))
@@ -197,14 +197,9 @@ def interleaved(high: Int[Array, " n"], low: Int[Array, " n"], depth: int) -> In
     return code
 
 
-def runs(ordered: Int[Array, " n"]) -> tuple[Bool[Array, " n"], Int[Array, " n"]]:
+def _first_and_length(ordered: Int[Array, " n"]) -> tuple[Bool[Array, " n"], Int[Array, " n"]]:
     """Whether a row is the first of its run of equal values, and the length of that run."""
-    place = jnp.arange(ordered.shape[0], dtype=jnp.int32)
-    edge = jnp.ones(1, bool)
-    first = jnp.concatenate([edge, ordered[1:] != ordered[:-1]])
-    last = jnp.concatenate([first[1:], edge])
-    start = jax.lax.cummax(jnp.where(first, place, 0))
-    stop = jax.lax.cummin(jnp.where(last, place, ordered.shape[0]), reverse=True)
+    first, start, stop = runs(ordered)
     return first, stop - start + 1
 
 

@@ -16,9 +16,9 @@ from estimators._core import (
     whiten,
     whitening,
 )
-from estimators.information._estimate import COLLINEAR, OK, Estimate, conclude, status_of
-from estimators.information._gaussian_copula import _pair
-from estimators.information._log_determinants import _bias, _gaussian, refuse_collinear
+from estimators.information._estimate import OK, Estimate, status_of
+from estimators.information._gaussian_copula import PAIR, as_pair_of_columns
+from estimators.information._log_determinants import refuse_collinear, signed_log_determinants
 
 
 class CanonicalCorrelation(Spec):
@@ -81,7 +81,7 @@ class CanonicalCorrelation(Spec):
                 constant column, collinear columns or a value that is not finite. Inside jit
                 those three give NaN and a status.
         """
-        x, y = _pair(x, y)
+        x, y = as_pair_of_columns(x, y)
         return refuse_collinear(_estimate(x, y, self.bias_correction), COLLINEAR_COLUMNS)
 
 
@@ -118,7 +118,7 @@ def canonical_correlations(
 
     When it fails: as `CanonicalCorrelation`.
     """
-    return _correlations(*_pair(x, y))
+    return _correlations(*as_pair_of_columns(x, y))
 
 
 COLLINEAR_COLUMNS = (
@@ -130,20 +130,8 @@ COLLINEAR_COLUMNS = (
 
 @functools.partial(jax.jit, static_argnames="correct")
 def _estimate(x, y, correct):
-    n, dtype = x.shape[0], x.dtype
-    weights = jnp.full(n, 1 / n, dtype)
-    value, log_ratio, regular = jnp.zeros((), dtype), jnp.zeros(n, dtype), jnp.asarray(True)
-    for sign, columns in ((1, x), (1, y), (-1, jnp.concatenate([x, y], 1))):
-        half, square, definite = _gaussian(columns, weights)
-        value += sign * half
-        if correct:
-            value -= sign * _bias(n, columns.shape[1], dtype)
-        log_ratio += sign * (half + square / 2)
-        regular &= definite
-    status = status_of(x, y)
-    status = jnp.where((status == OK) & ~regular, COLLINEAR, status)
-    variance = jnp.var(log_ratio) / n + x.shape[1] * y.shape[1] / (2 * n**2)
-    return conclude(value, jnp.sqrt(variance), x, y, status)
+    independent = x.shape[1] * y.shape[1] / 2
+    return signed_log_determinants((x, y), PAIR, independent, by_rank=False, correct=correct)
 
 
 @jax.jit

@@ -86,6 +86,15 @@ def as_pair(x, y, *, at_least: int, why: str) -> tuple[Float[Array, "n dx"], Flo
     return x.astype(dtype), y.astype(dtype)
 
 
+def as_columns(data, *, at_least: int) -> Float[Array, "n m"]:
+    """Check a table of two columns or more, every one finite and not constant."""
+    data = checks.as_points("data", data, at_least=at_least)
+    if data.shape[1] < 2:
+        raise ValueError(f"data must have at least 2 columns; got shape {data.shape}")
+    varied("data", data)
+    return data
+
+
 def varied(name: str, columns: Float[Array, "n d"]) -> None:
     """Refuse a constant column where the values are known."""
     if checks.is_concrete(columns):

@@ -61,7 +61,7 @@ class GaussianCopula(Spec):
                 constant column, collinear columns or a value that is not finite. Inside jit
                 those three give NaN and a status.
         """
-        return refuse_collinear(_estimate(*_pair(x, y)), COLLINEAR_PAIR)
+        return refuse_collinear(_estimate(*as_pair_of_columns(x, y)), COLLINEAR_PAIR)
 
 
 def gaussian_copula(x: Real[ArrayLike, "n dx"], y: Real[ArrayLike, "n dy"]) -> Float[Array, ""]:
@@ -83,8 +83,11 @@ def gaussian_copula(x: Real[ArrayLike, "n dx"], y: Real[ArrayLike, "n dy"]) -> F
         >>> jax.vmap(information.gaussian_copula)(x, x + noise).shape  # eight data sets
         (8,)
     """
-    return refuse_collinear(_estimate(*_pair(x, y)), COLLINEAR_PAIR).value
+    return refuse_collinear(_estimate(*as_pair_of_columns(x, y)), COLLINEAR_PAIR).value
 
+
+# The terms of x, of y, and of both.
+PAIR = ((1, (0,)), (1, (1,)), (-1, (0, 1)))
 
 COLLINEAR_PAIR = (
     "x and y must have linearly independent columns; the normal scores of x, of y or of "
@@ -93,7 +96,8 @@ COLLINEAR_PAIR = (
 )
 
 
-def _pair(x, y):
+def as_pair_of_columns(x, y):
+    """Check two variables that have rows enough for a joint covariance with an inverse."""
     x, y = checks.as_points("x", x), checks.as_points("y", y)
     dx, dy = x.shape[1], y.shape[1]
     return as_pair(x, y, at_least=dx + dy + 2, why=f"dx + dy + 2 for dx = {dx}, dy = {dy}")
@@ -101,5 +105,4 @@ def _pair(x, y):
 
 @jax.jit
 def _estimate(x, y):
-    parts = ((1, (0,)), (1, (1,)), (-1, (0, 1)))
-    return signed_log_determinants((x, y), parts, x.shape[1] * y.shape[1] / 2)
+    return signed_log_determinants((x, y), PAIR, x.shape[1] * y.shape[1] / 2)

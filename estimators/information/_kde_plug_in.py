@@ -14,7 +14,7 @@ from estimators._core import (
     whitening,
 )
 from estimators.information._estimate import COLLINEAR, OK, Estimate, conclude, status_of
-from estimators.information._gaussian_copula import _pair
+from estimators.information._gaussian_copula import as_pair_of_columns
 from estimators.information._log_determinants import refuse_collinear
 
 
@@ -91,7 +91,9 @@ class KernelDensityPlugIn(Spec):
                 constant column, collinear columns or a value that is not finite. Inside jit
                 those three give NaN and a status.
         """
-        return refuse_collinear(_estimate(*_pair(x, y), self.bandwidth_scale), COLLINEAR_COLUMNS)
+        return refuse_collinear(
+            _estimate(*as_pair_of_columns(x, y), self.bandwidth_scale), COLLINEAR_COLUMNS
+        )
 
 
 def kernel_density_plug_in(
@@ -125,7 +127,7 @@ def kernel_density_plug_in(
         (100, 1)
     """
     checks.positive("bandwidth_scale", bandwidth_scale)
-    value, status = _value(*_pair(x, y), bandwidth_scale)
+    value, status = _value(*as_pair_of_columns(x, y), bandwidth_scale)
     if checks.is_concrete(status) and int(status) == COLLINEAR:
         raise ValueError(COLLINEAR_COLUMNS)
     return value

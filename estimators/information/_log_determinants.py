@@ -1,4 +1,4 @@
-"""Information of the Gaussian copula from log-determinants of some of its columns.
+"""Information of a Gaussian law or copula from log-determinants of some of its columns.
 
 Every quantity of the family is `sum_p sign_p h_p`, h_p half the log-determinant of the
 correlations of the columns p, with as many columns counted positively as negatively. The bias of
@@ -18,27 +18,32 @@ def signed_log_determinants(
     variables: tuple[Float[Array, "n _"], ...],
     parts: tuple[tuple[int, tuple[int, ...]], ...],
     independent: float,
+    *,
+    by_rank: bool = True,
+    correct: bool = True,
 ) -> Estimate:
-    """Estimate `sum_p sign_p h_p` of the normal scores.
+    """Estimate `sum_p sign_p h_p` of the normal scores, or of the columns as they are.
 
     Args:
         variables: `(n, d)` each.
         parts: a sign and which variables, for each term.
         independent: variance times n^2 of the estimate where the truth is zero and the first
             order vanishes: half the degrees of freedom, for 2 n times it is chi-squared.
+        by_rank: whether the columns become normal scores first.
+        correct: whether the bias is subtracted.
 
     Returns:
         The estimate; the standard error is that of the mean of the log density ratio, and what
         is left where that ratio is constant.
     """
     n, dtype = variables[0].shape[0], variables[0].dtype
-    scores = tuple(_normal_scores(variable, None) for variable in variables)
+    scores = tuple(_normal_scores(v, None) if by_rank else v for v in variables)
     weights = jnp.full(n, 1 / n, dtype)
     value, log_ratio, regular = jnp.zeros((), dtype), jnp.zeros(n, dtype), jnp.asarray(True)
     for sign, which in parts:
         columns = jnp.concatenate([scores[i] for i in which], 1)
         half, square, definite = _gaussian(columns, weights)
-        value += sign * (half - _bias(n, columns.shape[1], dtype))
+        value += sign * (half - _bias(n, columns.shape[1], dtype) if correct else half)
         log_ratio += sign * (half + square / 2)
         regular &= definite
     both = jnp.concatenate(variables, 1)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Key, Real
 
 from estimators._core import Stored, checks, constant_columns
-from estimators.information._estimate import conclude, status_of, varied
+from estimators.information._estimate import as_columns, conclude, status_of
 from estimators.information._ksg import jackknife
 from estimators.information._permutation import null_of, null_of_estimator, p_value
 from estimators.information._ranks import _normal_scores, score_vector
@@ -95,13 +95,10 @@ def mutual_information_matrix(
     dependent (Benjamini & Yekutieli 2001), and pairs that share a column need not be.
     """
     checks.integer("neighbours", neighbours, at_least=1)
-    data = checks.as_points("data", data, at_least=neighbours + 2)
+    data = as_columns(data, at_least=neighbours + 2)
     checks.integer("permutations", permutations, at_least=1)
     checks.probability("false_discovery_rate", false_discovery_rate)
-    if data.shape[1] < 2:
-        raise ValueError(f"data must have at least 2 columns; got shape {data.shape}")
     checks.probability("coverage", coverage)
-    varied("data", data)
     rate, coverage = (jnp.asarray(a, data.dtype) for a in (false_discovery_rate, coverage))
     if estimator is not None:
         estimator = as_estimator("estimator", estimator)

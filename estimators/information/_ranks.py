@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, Real
 
-from estimators._core import checks
+from estimators._core import checks, runs
 
 
 def normal_scores(
@@ -59,15 +59,9 @@ def _normal_scores(x, key):
 def average_ranks(column: Float[Array, " n"]) -> Float[Array, " n"]:
     """Ranks from 1; equal values share the mean of theirs."""
     order = jnp.argsort(column)
-    ordered = column[order]
-    place = jnp.arange(column.shape[0])
-    last = jnp.full(1, True)
-    new = jnp.concatenate([last, ordered[1:] != ordered[:-1]])
-    end = jnp.concatenate([new[1:], last])
-    lowest = jax.lax.cummax(jnp.where(new, place, 0))
-    highest = jax.lax.cummin(jnp.where(end, place, column.shape[0]), reverse=True)
+    _, start, stop = runs(column[order])
     # Twice the mean of 2 places is whole: exact, whatever the dtype of the column.
-    return jnp.zeros_like(column).at[order].set((lowest + highest + 2).astype(column.dtype) / 2)
+    return jnp.zeros_like(column).at[order].set((start + stop + 2).astype(column.dtype) / 2)
 
 
 def _random_ranks(column: Float[Array, " n"], key) -> Float[Array, " n"]:

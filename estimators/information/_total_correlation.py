@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Spec, checks
 from estimators.information import _counting as counting
-from estimators.information._estimate import OK, Estimate, conclude, status_of, varied
+from estimators.information._estimate import OK, Estimate, as_columns, conclude, status_of
 from estimators.information._ksg import standardise
 
 
@@ -82,15 +82,6 @@ def total_correlation_ksg(data: Real[ArrayLike, "n m"], *, neighbours: int = 5) 
     """
     checks.integer("neighbours", neighbours, at_least=1)
     return _value(as_columns(data, at_least=neighbours + 2), neighbours)
-
-
-def as_columns(data, *, at_least: int) -> Float[Array, "n m"]:
-    """Check a table of two columns or more, every one finite and not constant."""
-    data = checks.as_points("data", data, at_least=at_least)
-    if data.shape[1] < 2:
-        raise ValueError(f"data must have at least 2 columns; got shape {data.shape}")
-    varied("data", data)
-    return data
 
 
 def _of_columns(data):

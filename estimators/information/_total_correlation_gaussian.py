@@ -5,9 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Spec, checks
-from estimators.information._estimate import Estimate
+from estimators.information._estimate import Estimate, as_columns
 from estimators.information._log_determinants import refuse_collinear, signed_log_determinants
-from estimators.information._total_correlation import as_columns
 
 
 class TotalCorrelationGaussianCopula(Spec):

@@ -1,5 +1,7 @@
 """Binned information against scikit-learn's counts, plain numpy, and closed forms."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -83,9 +85,7 @@ def test_the_correction_takes_most_of_the_bias(bins, edges):
     x, y = jax.random.normal(jax.random.key(3), (2, 400, n, 1))
 
     def mean(correct):
-        of = lambda x, y: information.binned(  # noqa: E731
-            x, y, bins=bins, edges=edges, bias_correction=correct
-        )
+        of = functools.partial(information.binned, bins=bins, edges=edges, bias_correction=correct)
         values = np.asarray(jax.jit(jax.vmap(of))(x, y))
         return values.mean(), values.std() / 20
 

@@ -74,14 +74,20 @@ def test_normal_laws(name, slack):
 @pytest.mark.usefixtures("x64")
 def test_gradients():
     x, noise = jax.random.normal(jax.random.key(0), (2, 25, 2))
-    of = lambda x, y, h: information.kernel_density_plug_in(x, y, bandwidth_scale=h)  # noqa: E731
+
+    def of(x, y, h):
+        return information.kernel_density_plug_in(x, y, bandwidth_scale=h)
+
     check_grads(of, (x, x + noise, 1.2), order=1, atol=1e-5, rtol=1e-5)
 
 
 def test_bandwidth_is_a_leaf():
     x, noise = jax.random.normal(jax.random.key(0), (2, 60, 1))
     scales = jnp.array([0.5, 1.0, 2.0])
-    of = lambda h: information.KernelDensityPlugIn(h).estimate(x, x + noise).value  # noqa: E731
+
+    def of(h):
+        return information.KernelDensityPlugIn(h).estimate(x, x + noise).value
+
     np.testing.assert_allclose(jax.vmap(of)(scales), [of(h) for h in scales], atol=1e-5)
     assert np.isnan(jax.jit(of)(-1.0))
 

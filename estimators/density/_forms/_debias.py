@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import ArrayLike, Real
 
 from estimators._core import checks
-from estimators.density._fitted import FittedKDE, as_fitted, kernel_sum
+from estimators.density._fitted import FittedKDE, as_fitted, kernel_sum, rows_of
 from estimators.density._kernels import Gaussian
 
 
@@ -53,7 +53,7 @@ def debias(fitted: FittedKDE, *, widening: Real[ArrayLike, ""] = 1.25) -> Fitted
 
 @jax.jit
 def _debias(fitted: FittedKDE, widening) -> FittedKDE:
-    rows = fitted.points if fitted.rows is None else fitted.rows
+    rows = rows_of(fitted)
     wide = dataclasses.replace(
         fitted,
         bandwidth=fitted.bandwidth * (widening**2 if fitted.bandwidth.ndim == 2 else widening),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from estimators._core import checks
-from estimators.density._fitted import FittedKDE, as_fitted
+from estimators.density._fitted import FittedKDE, as_fitted, rows_of
 
 STEPS = 200
 
@@ -69,7 +69,7 @@ def _mix_scales(fitted: FittedKDE, multipliers) -> FittedKDE:
             for m in multipliers
         ]
     )
-    rows = fitted.points if fitted.rows is None else fitted.rows
+    rows = rows_of(fitted)
     # A row may own several kernels; its weight is that of all of them.
     shares = jnp.exp(fitted.log_weights).reshape(-1, rows.shape[0]).sum(0)
     shares = jnp.where(jnp.all(jnp.isneginf(alone), 0), 0, shares)

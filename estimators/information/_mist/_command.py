@@ -17,12 +17,11 @@ import numpy as np
 import optax
 
 from estimators import training
-from estimators._core import _io
+from estimators._core import _io, checks
 from estimators.information._mist import _simulate, _table, _train
+from estimators.information._mist._mist import WEIGHTS
 from estimators.information._mist._network import expand
 from estimators.information._mist._set_transformer import SetTransformer, streaming_loss
-
-WEIGHTS = "mist.safetensors"
 
 
 @dataclass(frozen=True)
@@ -66,10 +65,7 @@ class Config:
     columns: int = 16
 
     def __post_init__(self):
-        if self.architecture not in ("profiles", "set_transformer"):
-            raise ValueError(
-                f'architecture must be "profiles" or "set_transformer"; got {self.architecture!r}'
-            )
+        checks.one_of("architecture", self.architecture, ("profiles", "set_transformer"))
         if self.held_out_shards < 4 or self.held_out_seed in self.seeds:
             raise ValueError(
                 f"held_out_shards must be at least 4 and held_out_seed none of seeds; got "
@@ -152,8 +148,7 @@ def _profiles(config: Config, folder: Path) -> Path:
     decide, calibrate = (_as_rows(_joined(part)) for part in (decide, calibrate))
 
     scaling, limits = _train.scaling_of(np.asarray(rows.features))
-    names = ("heads", "width", "depth", "steps", "batch_size", "learning_rate")
-    recipe = _train.Recipe(**{name: getattr(config, name) for name in names})
+    recipe = _train.Recipe(*(getattr(config, name) for name in _train.Recipe._fields))
     network = None
     for stop in range(config.report_every, config.steps + config.report_every, config.report_every):
         result = _train.train_heads(
@@ -175,9 +170,7 @@ def _profiles(config: Config, folder: Path) -> Path:
         if result.status == "interrupted":
             raise KeyboardInterrupt
     assert network is not None
-    from estimators.io import save
-
-    save(folder / WEIGHTS, network)
+    _io.save(folder / WEIGHTS, network)
     _say(f"wrote {folder / WEIGHTS}")
     return folder / WEIGHTS
 

@@ -8,7 +8,7 @@ from jax.scipy.special import digamma
 from jaxtyping import Array, Float, Int
 
 from estimators.information._mist._moments import best_columns, moment_features, pair_moments
-from estimators.information._mist._prepare import Pair, Part, prepare
+from estimators.information._mist._prepare import Pair, Part, prepare, ranks
 from estimators.information._mist._profiles import kernel_sums, profile_features
 
 TOP = 4  # canonical correlations that the network reads one by one
@@ -19,7 +19,7 @@ def features(
     y: Float[Array, "N E"],
     count: Int[Array, ""],
     columns: Int[Array, " 2"],
-    rank: Callable | None = None,
+    rank: Callable = ranks,
 ) -> Float[Array, " F"]:
     """Features of the first `count` rows and `columns` columns: `(F,)`.
 

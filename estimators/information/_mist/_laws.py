@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import digamma, gammaln, logsumexp
+from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Int
+
+from estimators.information._closed_forms import additive_uniform_information, student_correction
 
 MONTE_CARLO = 2048
 MIXTURE_COLUMNS = 4
@@ -69,17 +71,8 @@ def elliptical(key, rows: int, width: int, dx, dy) -> Draw:
     student = jax.random.uniform(keys[6]) < 0.55
     radius = jnp.sqrt(2 * jax.random.gamma(keys[7], freedom / 2, (rows, 1)) / freedom)
     radius = jnp.where(student, radius, 1)
-    information = total + jnp.where(student, student_excess(freedom, dx, dy), 0)
+    information = total + jnp.where(student, student_correction(freedom, dx, dy), 0)
     return Draw(x * live(dx, width)[None] / radius, y * live(dy, width)[None] / radius, information)
-
-
-def student_excess(freedom, dx, dy):
-    """What a Student law has beyond a normal one of its correlations."""
-
-    def f(v):
-        return gammaln(v / 2) - v / 2 * digamma(v / 2)
-
-    return f(freedom) + f(freedom + dx + dy) - f(freedom + dx) - f(freedom + dy)
 
 
 def additive(key, rows: int, width: int, dx, dy) -> Draw:
@@ -88,7 +81,7 @@ def additive(key, rows: int, width: int, dx, dy) -> Draw:
     pairs = jax.random.randint(keys[0], (), 1, jnp.minimum(dx, dy) + 1)
     half = log_uniform(keys[1], 0.03, 4.0, (width,))
     half = jnp.where(jax.random.uniform(keys[2]) < 0.3, half[0], half)
-    each = jnp.where(half <= 0.5, half - jnp.log(2 * half), 1 / (4 * half))
+    each = additive_uniform_information(half)
     x, unseen = jax.random.uniform(keys[3], (2, rows, width))
     noise = half[None] * jax.random.uniform(keys[4], (rows, width), minval=-1.0)
     used = live(pairs, width)[None]
@@ -254,7 +247,7 @@ def copulas(key, rows: int, width: int, dx, dy) -> Draw:
     student_y = (correlation[None] * e + jnp.sqrt(1 - correlation**2)[None] * f) / radius
     is_student = (kind == 2)[None]
     x, y = jnp.where(is_student, student_x, gauss_x), jnp.where(is_student, student_y, gauss_y)
-    of_student = student_excess(freedom, 1, 1) - 0.5 * jnp.log1p(-(correlation**2))
+    of_student = student_correction(freedom, 1, 1) - 0.5 * jnp.log1p(-(correlation**2))
     each = jnp.where(kind == 2, of_student, jnp.mean(of_uniform[:MONTE_CARLO], 0))
     information = jnp.maximum(jnp.sum(each * live(pairs, c)), 0)
     side_x, side_y = jax.random.normal(keys[0], (2, rows, width))

@@ -22,13 +22,14 @@ from estimators.information._mist._network import (
     compress,
     expand,
 )
-from estimators.information._mist._prepare import soft_ranks
+from estimators.information._mist._prepare import ranks, soft_ranks
 
 WEIGHTS = "mist.safetensors"
 ROWS = (64, 128, 256, 512)  # a number of rows is filled up to one of these
 FEWEST, MOST_COLUMNS = 32, 16
 ROWS_A_COLUMN = 1.5
 MOST_TIES = 0.1
+RANKS = {"exact": ranks, "soft": soft_ranks}
 UNUSUAL = 0.1  # of the features; exceeded by one in some thousand training data sets
 
 
@@ -138,7 +139,7 @@ class MIST(Spec):
     ranks: str = eqx.field(static=True)
 
     def __init__(self, network: Network | None = None, *, ranks: str = "exact"):
-        checks.one_of("ranks", ranks, ("exact", "soft"))
+        checks.one_of("ranks", ranks, tuple(RANKS))
         self.network = shipped() if network is None else network
         self.ranks = ranks
 
@@ -164,7 +165,7 @@ class MIST(Spec):
                 f"was trained on; got {columns[0]} and {columns[1]}. GaussianCopula has no limit; "
                 f"or reduce the columns first"
             )
-        result = _estimate(self.network, *_filled(x, y), self.ranks)
+        result = _estimate(self.network, *_filled(x, y), RANKS[self.ranks])
         _warn(result)
         return result
 
@@ -201,11 +202,10 @@ def _filled(x, y):
     return cut(x), cut(y), sizes
 
 
-@functools.partial(jax.jit, static_argnames="ranks")
-def _estimate(network, x, y, sizes, ranks):
+@functools.partial(jax.jit, static_argnames="rank")
+def _estimate(network, x, y, sizes, rank):
     dtype = x.dtype
     columns = jnp.array([x.shape[2], y.shape[2]])
-    rank = soft_ranks if ranks == "soft" else None
 
     def one(part):
         read = features(*part, columns, rank)

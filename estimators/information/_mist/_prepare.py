@@ -59,10 +59,12 @@ def prepare(
     y: Float[Array, "N E"],
     count: Int[Array, ""],
     columns: Int[Array, " 2"],
-    rank: Callable | None = None,
+    rank: Callable,
 ) -> Pair:
-    """Ranks, normal scores, whitening, canonical rotation; in float32 from the ranks on."""
-    rank = ranks if rank is None else rank
+    """Ranks, normal scores, whitening, canonical rotation; in float32 from the ranks on.
+
+    `rank` is `ranks` or `soft_ranks`.
+    """
     real = jnp.arange(x.shape[0]) < count
     size = count.astype(jnp.float32)
 

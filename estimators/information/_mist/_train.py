@@ -64,7 +64,7 @@ def pinball(heads, data, key: Key[Array, ""], size: int):
 
 
 def validation_pinball(heads, data, key):
-    """Pinball loss of the first head on all rows, in one orientation."""
+    """Pinball loss on all rows, in one orientation, mean over heads."""
     features = data["rows"].features.astype(jnp.float32)
 
     def one(head):
@@ -93,12 +93,12 @@ class Recipe(NamedTuple):
         learning_rate: the largest one.
     """
 
-    heads: int = 4
-    width: int = 256
-    depth: int = 3
-    steps: int = 30_000
-    batch_size: int = 512
-    learning_rate: float = 1.5e-3
+    heads: int
+    width: int
+    depth: int
+    steps: int
+    batch_size: int
+    learning_rate: float
 
 
 def train_heads(

@@ -1,7 +1,7 @@
-"""Laws that no network is trained on: they decide how far an interval must reach beyond its own.
+"""Laws that no network is trained on, and no benchmark has.
 
-Neither are they among the benchmarks. A choice that must hold for laws unlike the training's is
-made on these, so that the benchmarks are left to report.
+A choice that must hold for laws unlike the training's is made on these, so that the benchmarks
+are left to report.
 """
 
 import jax

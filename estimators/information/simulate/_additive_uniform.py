@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import checks
+from estimators.information._closed_forms import additive_uniform_information
 from estimators.information.simulate._simulator import (
     Information,
     Simulator,
@@ -64,13 +65,3 @@ class AdditiveUniform(Simulator):
         x = jax.random.uniform(of_x, shape, self.epsilon.dtype)
         noise = jax.random.uniform(of_noise, shape, self.epsilon.dtype, -1, 1)
         return x, x + self.epsilon[None] * noise
-
-
-def additive_uniform_information(epsilon: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-    """Information in nats of one column with its noisy copy, elementwise.
-
-    `epsilon - log(2 epsilon)` up to 1/2, `1 / (4 epsilon)` from there.
-    """
-    narrow = jnp.minimum(epsilon, 0.5)
-    wide = jnp.maximum(epsilon, 0.5)
-    return jnp.where(epsilon < 0.5, narrow - jnp.log(2 * narrow), 1 / (4 * wide))

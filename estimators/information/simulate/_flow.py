@@ -78,7 +78,10 @@ class Flow(Transformation):
     def _through(self, points, layer, reverse):
         self.width(points.shape[1])
         layers = jax.tree.map(lambda a: a.astype(points.dtype), self.layers)
-        step = lambda rows, parameters: (layer(rows, parameters), None)  # noqa: E731
+
+        def step(rows, parameters):
+            return layer(rows, parameters), None
+
         return jax.lax.scan(step, points, layers, reverse=reverse)[0]
 
 

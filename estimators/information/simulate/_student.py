@@ -5,10 +5,10 @@ import functools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import digamma, gammaln
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import checks
+from estimators.information._closed_forms import student_correction
 from estimators.information.simulate._normal import normal_information, normal_pairs
 from estimators.information.simulate._simulator import (
     Information,
@@ -80,29 +80,3 @@ def student_scales(key, n: int, degrees: Float[Array, ""]) -> Float[Array, " n"]
     """Draws of `sqrt(v / chi^2_v)`, by the logarithm: a small chi^2 would round to zero."""
     log_gamma = jax.random.loggamma(key, degrees / 2, (n,), degrees.dtype)
     return jnp.exp((jnp.log(degrees / 2) - log_gamma) / 2)
-
-
-def student_correction(degrees: Float[Array, "*batch"], dx: int, dy: int) -> Float[Array, "*batch"]:
-    """What Student's law has beyond the normal one of equal dispersion, in nats.
-
-    f(v) + f(v + dx + dy) - f(v + dx) - f(v + dy),   f(v) = lnGamma(v/2) - (v/2) psi(v/2)
-    """
-    v = degrees / 2
-    return _f(v) + _f(v + (dx + dy) / 2) - _f(v + dx / 2) - _f(v + dy / 2)
-
-
-SERIES_FROM = 16.0
-
-
-def _f(v):
-    """`lnGamma(v) - v psi(v) + v`; what is added to f is linear and cancels, digits do not.
-
-    For large v by Stirling's series (Abramowitz & Stegun 6.1.40, 6.3.18), to 1e-13.
-    """
-    small, large = jnp.minimum(v, SERIES_FROM), jnp.maximum(v, SERIES_FROM)
-    direct = gammaln(small) - small * digamma(small) + small
-    inverse = 1 / large
-    square = inverse**2
-    tail = inverse * (1 / 6 - square * (1 / 90 - square * (1 / 210 - square / 210)))
-    series = (jnp.log(2 * jnp.pi * inverse) + 1) / 2 + tail
-    return jnp.where(v < SERIES_FROM, direct, series)

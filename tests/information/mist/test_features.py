@@ -8,7 +8,7 @@ import pytest
 from estimators.information import gaussian_copula, normal_scores
 from estimators.information._mist import _profiles
 from estimators.information._mist._features import exchange, features
-from estimators.information._mist._prepare import prepare, soft_ranks
+from estimators.information._mist._prepare import prepare, ranks, soft_ranks
 
 ROWS = 100
 
@@ -54,7 +54,7 @@ def test_invariances():
 
 def test_kernel_sums_against_the_matrix():
     x, y = problem(2, 1)
-    pair = prepare(x, y, jnp.asarray(ROWS), jnp.array([2, 1]))
+    pair = prepare(x, y, jnp.asarray(ROWS), jnp.array([2, 1]), ranks)
     sums = _profiles.kernel_sums(pair.white_x, pair.white_y, pair.columns, pair.real, 5, 2)
     white = [np.asarray(side, float) for side in (pair.white_x, pair.white_y)]
     for s in range(5):
@@ -70,7 +70,7 @@ def test_kernel_sums_against_the_matrix():
 
 def test_scores_are_white_and_correlations_canonical(x64):
     x, y = problem()
-    pair = prepare(x, y, jnp.asarray(ROWS), jnp.array([3, 2]))
+    pair = prepare(x, y, jnp.asarray(ROWS), jnp.array([3, 2]), ranks)
     for white in (pair.white_x, pair.white_y):
         covariance = np.cov(white.T, ddof=0)
         np.testing.assert_allclose(covariance, np.eye(white.shape[1]), atol=1e-4)
