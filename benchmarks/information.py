@@ -1,7 +1,8 @@
 """Estimators of mutual information on the benchmark of Czyż et al., side by side.
 
     python benchmarks/information.py [--sizes 100 500 1000 5000] [--seeds 10] [--neural 2]
-                                     [--weights FILE] [--json FILE]
+                                     [--only NAME ...] [--weights FILE] [--json FILE]
+                                     [--read FILE ...]
 
 The 41 tasks of at most 5 columns a side (33 tasks, and the 8 "bend and mix" ones); of the 33, 21
 are distinct once columns are replaced by their ranks. Mean absolute error in nats: over seeds,
@@ -17,6 +18,8 @@ import functools
 import json
 import pathlib
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +51,26 @@ def jitted(estimator):
     return functools.partial(all_of, estimator)
 
 
+@jax.jit
+def subsampled(x, y):
+    """KSG with intervals from 99 subsamples of half of the rows."""
+
+    def one(pair):
+        results = [
+            information.subsampling_interval(
+                *pair,
+                key=jax.random.key(3),
+                estimator=information.KSG(3),
+                coverage=c,
+                subsamples=99,
+            )
+            for c in COVERAGES  # one set of replicates: the compiler sees that they are equal
+        ]
+        return results[0].value, [(r.lower, r.upper) for r in results]
+
+    return jax.lax.map(one, (x, y))
+
+
 def of_host(estimator):
     """The same for estimators that compile nothing new for another number of rows."""
 
@@ -74,23 +97,33 @@ def neural(bound):
     return all_of
 
 
+class Contender(NamedTuple):
+    """A call, how many seeds it gets, and on how many rows at most."""
+
+    call: Callable
+    seeds: int
+    most_rows: float = np.inf
+
+
 def contenders(options):
-    """Name -> (a call, how many seeds)."""
+    """Name -> contender."""
     network = None
     if options.weights:
         from estimators.io import load
 
         network = load(options.weights)
+    seeds = options.seeds
     result = {
-        "MIST": (of_host(information.MIST(network)), options.seeds),
-        "KSG 3": (jitted(information.KSG(3)), options.seeds),
-        "KSG 5": (jitted(information.KSG(5)), options.seeds),
-        "Gaussian copula": (jitted(information.GaussianCopula()), options.seeds),
-        "CCA": (jitted(information.CanonicalCorrelation()), options.seeds),
+        "MIST": Contender(of_host(information.MIST(network)), seeds),
+        "KSG 3": Contender(jitted(information.KSG(3)), seeds),
+        "KSG 5": Contender(jitted(information.KSG(5)), seeds),
+        "Gaussian copula": Contender(jitted(information.GaussianCopula()), seeds),
+        "CCA": Contender(jitted(information.CanonicalCorrelation()), seeds),
+        "KSG 3, subsampled": Contender(subsampled, seeds, 1000),
     }
     if options.neural:
-        result["MINE"] = neural("donsker_varadhan"), options.neural
-        result["InfoNCE"] = neural("infonce"), options.neural
+        result["MINE"] = Contender(neural("donsker_varadhan"), options.neural)
+        result["InfoNCE"] = Contender(neural("infonce"), options.neural)
     return {k: v for k, v in result.items() if not options.only or k in options.only}
 
 
@@ -103,20 +136,19 @@ def measure(options):
         for n in options.sizes:
             keys = jax.random.split(jax.random.fold_in(jax.random.key(n), i), options.seeds)
             x, y = jax.jit(jax.vmap(functools.partial(law.sample, n=n)))(keys)
-            for label, (call, seeds) in calls.items():
+            for label, (call, seeds, most_rows) in calls.items():
+                if n > most_rows:
+                    continue
                 shapes = label, x.shape, y.shape
                 if shapes not in compiled:
-                    call(x[:seeds], y[:seeds])
+                    jax.block_until_ready(call(x[:seeds], y[:seeds]))
                     compiled.add(shapes)
                 start = time.process_time()
                 value, intervals = jax.device_get(call(x[:seeds], y[:seeds]))
                 seconds = (time.process_time() - start) / seeds
                 record = {"task": name, "n": n, "estimator": label, "truth": truth}
                 record |= {"value": np.asarray(value, float).tolist(), "seconds": seconds}
-                record["covered"] = [
-                    np.mean((low <= truth) & (truth <= high)) for low, high in intervals
-                ]
-                record["width"] = [float(np.mean(high - low)) for low, high in intervals]
+                record["ends"] = np.asarray(intervals, float).tolist()  # (coverages, 2, seeds)
                 records.append(record)
         if options.json:
             pathlib.Path(options.json).write_text(json.dumps(records))
@@ -135,10 +167,10 @@ def groups():
     return {k: v for k, v in result.items() if v}
 
 
-def tables(records, sizes):
-    """Markdown: errors by group and size, coverage and width of the intervals."""
+def error_table(records, sizes):
+    """Markdown: mean absolute errors by group and size."""
     found = {(r["task"], r["n"], r["estimator"]): r for r in records}
-    labels = list(dict.fromkeys(r["estimator"] for r in records))
+    labels = [v for v in dict.fromkeys(r["estimator"] for r in records) if "subsampled" not in v]
 
     def error(task, n, label):
         record = found[task, n, label]
@@ -157,17 +189,49 @@ def tables(records, sizes):
             )
             cells.append(f"{np.mean(best):.3f}" if best else "")
             lines.append(f"| {group} | {n} | " + " | ".join(cells) + " |")
-    lines += ["", "| tasks | n | estimator | 50 % | 80 % | 90 % | width of 90 %, nats |"]
-    lines.append("|---" * 7 + "|")
+    return "\n".join(lines)
+
+
+def interval_table(records, sizes):
+    """Markdown: coverage, width, and the width that would have covered 90 %."""
+    found = {(r["task"], r["n"], r["estimator"]): r for r in records if r["ends"]}
+    labels = list(dict.fromkeys(label for _, _, label in found))
+    lines = [
+        "| tasks | n | estimator | 50 % | 80 % | 90 % | width of 90 %, nats | at equal coverage |",
+        "|---" * 8 + "|",
+    ]
     for group in ("all 33", "21 distinct", "bend and mix (8)"):
         for n in sizes:
             for label in labels:
-                chosen = [found[t, n, label] for t in groups()[group]]
-                if chosen[0]["covered"]:
-                    covered = np.mean([r["covered"] for r in chosen], 0)
-                    width = np.mean([r["width"][-1] for r in chosen])
-                    cells = " | ".join(f"{c:.2f}" for c in covered)
-                    lines.append(f"| {group} | {n} | {label} | {cells} | {width:.2f} |")
+                chosen = [found.get((t, n, label)) for t in groups()[group]]
+                if None in chosen:
+                    continue
+                ends = np.array([r["ends"] for r in chosen])  # (tasks, coverages, 2, seeds)
+                values = np.array([r["value"] for r in chosen])
+                truth = np.array([r["truth"] for r in chosen])[:, None]
+                low, high = ends[:, -1, 0], ends[:, -1, 1]
+                inside = (ends[:, :, 0] <= truth[:, None]) & (truth[:, None] <= ends[:, :, 1])
+                cells = [f"{c:.2f}" for c in inside.mean((0, 2))]
+                # Stretched about the value until nine of ten cover.
+                side = np.where(truth < values, values - low, high - values)
+                stretch = np.quantile(np.abs(truth - values) / np.maximum(side, 1e-9), 0.9)
+                width = (high - low).mean()
+                cells += [f"{width:.2f}", f"{stretch * width:.2f}"]
+                lines.append(f"| {group} | {n} | {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def time_table(records, sizes):
+    """Markdown: processor time of one estimate."""
+    labels = list(dict.fromkeys(r["estimator"] for r in records))
+    lines = ["| milliseconds of one estimate | " + " | ".join(f"n = {n}" for n in sizes) + " |"]
+    lines.append("|---" * (len(sizes) + 1) + "|")
+    for label in labels:
+        cells = []
+        for n in sizes:
+            mine = [r["seconds"] for r in records if (r["n"], r["estimator"]) == (n, label)]
+            cells.append(f"{1e3 * np.median(mine):.3g}" if mine else "")
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -179,8 +243,15 @@ def main():
     parser.add_argument("--only", nargs="*", help="names of estimators")
     parser.add_argument("--weights", metavar="FILE", help="of a network that is not shipped")
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--read", nargs="*", metavar="FILE", help="make tables of records, merged")
     options = parser.parse_args()
-    print(tables(measure(options), options.sizes))
+    if options.read:
+        paths = [pathlib.Path(path) for path in options.read]
+        records = [record for path in paths for record in json.loads(path.read_text())]
+    else:
+        records = measure(options)
+    for table in (error_table, interval_table, time_table):
+        print(table(records, options.sizes) + "\n")
 
 
 if __name__ == "__main__":

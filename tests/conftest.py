@@ -63,6 +63,11 @@ SLOW = {
 }
 
 
+def pytest_configure(config):
+    """Compile quickly rather than well, unless a suite is run that computes for minutes."""
+    jax.config.update("jax_disable_most_optimizations", not config.option.markexpr)
+
+
 def pytest_collection_modifyitems(config, items):
     """Leave slow tests out, by name, unless they are asked for."""
     for mark, reason in SLOW.items():

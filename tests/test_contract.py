@@ -458,8 +458,29 @@ TABLE = [
 ]
 
 
+# Rows that differ from one above by an option: with the tests that compile for minutes.
+VARIANTS = {
+    "KDE('scott')",
+    "KDE('silverman')",
+    "KDE(0.4)",
+    "KDE([0.4, 0.5])",
+    "KDE(scott, nearest, shrunken)",
+    "KDE(loo, Student(degrees_of_freedom=weak_f32[]))",
+    "ProductKDE('scott', 5 columns)",
+    "ProductKDE([0.4, 0.2, 0.3], 3 columns)",
+    "KSG(algorithm=2)",
+    "Binned(equal_width)",
+    "Aggregator('medium')",
+}
+assert VARIANTS <= {row.name for row in TABLE}
+ROWS = [
+    pytest.param(row, id=row.name, marks=[pytest.mark.thorough] * (row.name in VARIANTS))
+    for row in TABLE
+]
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", ROWS)
 def test_contract(row, check):
     if not check(row):
         pytest.skip("does not apply to this row")

@@ -67,6 +67,15 @@ def together_example(results):
     assert band.lower <= coverage <= band.upper
 
 
+def information_adapt_example(results):
+    """Adapted, the error is less by three standard errors; the calibration holds (4 of them)."""
+    (adapted, error, coverage), (shipped, other, _) = (
+        results[name] for name in ("MIST, adapted", "MIST, as shipped")
+    )
+    assert adapted + 3 * (error**2 + other**2) ** 0.5 < shipped
+    assert coverage > 0.9 - 4 * (0.09 / 100 + 0.09 / 250) ** 0.5
+
+
 def information_projection_example(results):
     learned, single = results["the learned projection"], results["the best single column"]
     assert results["cosine"] > 0.95
@@ -76,6 +85,7 @@ def information_projection_example(results):
 JUDGES = {
     "density": density_example,
     "information": information_example,
+    "information_adapt": information_adapt_example,
     "information_projection": information_projection_example,
     "score": score_example,
     "quantile": quantile_example,

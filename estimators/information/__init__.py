@@ -48,7 +48,7 @@ from estimators.information._gaussian_copula import GaussianCopula, gaussian_cop
 from estimators.information._kde_plug_in import KernelDensityPlugIn, kernel_density_plug_in
 from estimators.information._ksg import KSG, ksg
 from estimators.information._matrix import MutualInformationMatrix, mutual_information_matrix
-from estimators.information._mist import MIST, QuantileEstimate
+from estimators.information._mist import MIST, QuantileEstimate, adapt
 from estimators.information._mixture_ksg import MixtureKSG, mixture_ksg
 from estimators.information._neural import NeuralBound
 from estimators.information._permutation import PermutationTest, ksg_null, permutation_test
@@ -87,6 +87,7 @@ __all__ = [
     "Ross",
     "TotalCorrelationGaussianCopula",
     "TotalCorrelationKSG",
+    "adapt",
     "adaptive_binned",
     "binned",
     "bootstrap_interval",

@@ -52,7 +52,9 @@ def contributions(
         return joint - logsumexp(scores, 1)
     shifted = scores - 1 if bound == "nwj" else scores
     shifted = jnp.clip(scores, -clip, clip) if bound == "smile" else shifted
-    weights = jnp.exp(shifted - _log_mean_apart(shifted)) * (1 - jnp.eye(*scores.shape))
+    weights = jnp.exp(shifted - _log_mean_apart(shifted)) * (
+        1 - jnp.eye(scores.shape[0], dtype=scores.dtype)
+    )
     of_row = (jnp.sum(weights, 1) + jnp.sum(weights, 0)) / (scores.shape[0] - 1)
     if bound == "nwj":
         of_row = of_row * jnp.exp(_log_mean_apart(shifted))

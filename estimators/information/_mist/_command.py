@@ -19,9 +19,11 @@ import optax
 from estimators import training
 from estimators._core import _io, checks
 from estimators.information._mist import _simulate, _table, _train
+from estimators.information._mist._laws import LAWS
 from estimators.information._mist._mist import WEIGHTS
 from estimators.information._mist._network import expand
 from estimators.information._mist._set_transformer import SetTransformer, streaming_loss
+from estimators.information._mist._unseen import UNSEEN
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,9 @@ def _profiles(config: Config, folder: Path) -> Path:
     _fill(held_out, (config.held_out_seed,), config.held_out_shards)
 
     halves = _simulate.halves(held_out, config.held_out_seed)
-
+    unseen = _simulate.beyond(held_out, config.held_out_seed)
+    # Half of the unseen laws' data decide the widening, the others are reported.
+    widen, beyond = ({k: v[i::2] for k, v in unseen.items()} for i in (0, 1))
     rows = _as_rows(_joined(_simulate.read(shards, config.seeds, config.shards)))
     # Of every shape a share in each part: shards hold all shapes.
     rest = _simulate.read(held_out, (config.held_out_seed,), config.held_out_shards)
@@ -162,9 +166,10 @@ def _profiles(config: Config, folder: Path) -> Path:
             progress=True,
         )
         network = _train.assemble(result.parameters, scaling, limits)
-        network = _train.calibrated(network, calibrate)
+        network = _train.widened(network, calibrate, _as_rows(widen))
         network = _train.with_shared(network, *halves)
-        table = _report(network, final)
+        table = _report(network, final, LAWS)
+        table += f"\n\nwidening {float(network.widening)}\n\n" + _report(network, beyond, UNSEEN)
         _say(f"after {int(result.steps)} updates on {len(rows.information)} data sets\n{table}\n")
         (folder / "table.md").write_text(table + "\n")
         if result.status == "interrupted":
@@ -196,7 +201,7 @@ def _as_rows(arrays) -> _train.Rows:
     return _train.Rows(jnp.asarray(arrays["features"]), jnp.asarray(arrays["information"]))
 
 
-def _report(network, arrays) -> str:
+def _report(network, arrays, laws) -> str:
     quantiles = _train.predict(network, jnp.asarray(arrays["features"]), calibrated=True)
     return _table.error_table(
         np.asarray(expand(quantiles)),
@@ -205,6 +210,7 @@ def _report(network, arrays) -> str:
         arrays["count"],
         arrays["columns"],
         arrays["law"],
+        laws,
     )
 
 

@@ -32,7 +32,8 @@ def features(
     whole = profile_features(sums, normal, pair)
 
     def of_columns(both):
-        sums = kernel_sums(*both, jnp.ones(2, jnp.float32), pair.real, 6, 2)
+        x, y = both
+        sums = kernel_sums(x, y, jnp.ones(2, jnp.float32), pair.real, 6, 2)
         return profile_features(sums, normal, pair)
 
     first = pair.canonical_x[:, :1], pair.canonical_y[:, :1]

@@ -117,7 +117,8 @@ class MIST(Spec):
     docs/mist_card.md; the weights ship with the package.
 
     Args:
-        network: None for the shipped one; `information.train_mist` makes others.
+        network: None for the shipped one. `python -m estimators train-mist` makes others, which
+            `estimators.io.load` reads.
         ranks: "exact", or "soft": smoothed ranks, which have a derivative, for use as an
             objective. Static.
 
@@ -173,7 +174,7 @@ class MIST(Spec):
 @functools.cache
 def shipped() -> Network:
     """The network that comes with the package."""
-    with resources.as_file(resources.files(__package__) / WEIGHTS) as path:
+    with resources.as_file(resources.files("estimators.information._mist") / WEIGHTS) as path:
         with jax.ensure_compile_time_eval():
             network = load(path)
     assert isinstance(network, Network)
@@ -208,7 +209,8 @@ def _estimate(network, x, y, sizes, rank):
     columns = jnp.array([x.shape[2], y.shape[2]])
 
     def one(part):
-        read = features(*part, columns, rank)
+        x, y, size = part
+        read = features(x, y, size, columns, rank)
         return network(read), network.outside(read)
 
     quantiles, outside = jax.lax.map(one, (x, y, sizes))

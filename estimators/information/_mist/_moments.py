@@ -53,9 +53,9 @@ def pair_moments(pair: Pair) -> tuple[Moments, Float[Array, "N D1"], Float[Array
     def live_sum(part):
         return jnp.where(live, part.sum((0, 1)), 0)
 
-    of_degrees = squares, squares[:1, :1], squares[1::2, 1::2]
-    result = Moments(*map(live_sum, of_degrees), live)
-    return result, x, y
+    degrees = squares, squares[:1, :1], squares[1::2, 1::2]
+    total, linear, even = (live_sum(part) for part in degrees)
+    return Moments(total, linear, even, live), x, y
 
 
 def _legendre(z):
@@ -101,5 +101,5 @@ def best_columns(
     best = jnp.argmax(jnp.where(moments.live, moments.total, -jnp.inf))
     row, column = best // moments.total.shape[1], best % moments.total.shape[1]
     take = jax.lax.dynamic_slice_in_dim
-    scores = [take(x, row, 1, axis=1), take(y, column, 1, axis=1)]
-    return tuple(jax.scipy.special.ndtri(u) for u in scores)
+    scores = jax.scipy.special.ndtri
+    return scores(take(x, row, 1, axis=1)), scores(take(y, column, 1, axis=1))

@@ -91,6 +91,7 @@ class Network(Stored):
         limits: `(2, F)`: nearly all of the training features, standardised, lay between.
         shared: the share of the squared error that two parts of one data set have in common:
             what averaging over parts cannot remove.
+        widening: by how much quantiles spread where the heads disagree.
     """
 
     scaling: Scaling
@@ -98,6 +99,7 @@ class Network(Stored):
     shift: Float[Array, "sizes columns levels"]
     limits: Float[Array, "2 F"]
     shared: Float[Array, ""]
+    widening: Float[Array, ""]
 
     def __call__(self, features: Float[Array, " F"]) -> Float[Array, " levels"]:
         """Quantiles in nats; x and y exchanged give the same."""
@@ -115,7 +117,14 @@ class Network(Stored):
         def one(head):
             return jnp.mean(jax.vmap(head, (0, None))(both, baseline), 0)
 
-        return jnp.mean(eqx.filter_vmap(one)(self.heads), 0)
+        answers = eqx.filter_vmap(one)(self.heads)
+        quantiles = jnp.mean(answers, 0)
+        # Heads that saw the same laws disagree most on data unlike them all: their variance joins
+        # that of the quantiles, as if all were normal.
+        apart = self.widening * jnp.std(answers[:, MEDIAN])
+        median = quantiles[MEDIAN]
+        normal = jax.scipy.special.ndtri(jnp.asarray(LEVELS, median.dtype))
+        return median + jnp.sign(normal) * jnp.hypot(quantiles - median, apart * normal)
 
     def outside(self, features: Float[Array, " F"]) -> Float[Array, ""]:
         """The fraction of features that lie beyond what training saw."""

@@ -17,6 +17,7 @@ import numpy as np
 from estimators._core import _io
 from estimators.information._mist._features import features
 from estimators.information._mist._generator import draw
+from estimators.information._mist._unseen import UNSEEN
 
 # Rows and columns that data sets are filled up to, and batches of each in a shard.
 SHAPES = {
@@ -33,12 +34,16 @@ BATCH = 100
 MOST = 6e4  # of float16
 
 
-@functools.partial(jax.jit, static_argnames=("rows", "width"))
-def simulate(keys, rows: int, width: int):
-    """Features, information, numbers of rows and columns, and law of a data set for each key."""
+@functools.partial(jax.jit, static_argnames=("rows", "width", "laws"))
+def simulate(keys, rows: int, width: int, laws=None):
+    """Features, information, numbers of rows and columns, and law of a data set for each key.
+
+    `laws` are drawn equally often; None is those of the training, with their shares.
+    """
+    chosen = {} if laws is None else {"laws": laws, "shares": (1 / len(laws),) * len(laws)}
 
     def one(key):
-        data = draw(key, rows, width)
+        data = draw(key, rows, width, **chosen)
         read = features(data.x, data.y, data.count, data.columns)
         return read, data.information, data.count, data.columns, data.law
 
@@ -54,18 +59,21 @@ def write_shard(folder: Path, seed: int, number: int) -> int:
             key = jax.random.fold_in(jax.random.fold_in(root, i), j)
             drawn = simulate(jax.random.split(key, BATCH), rows, width)
             parts.append([np.asarray(a) for a in drawn])
-    read, information, count, columns, law = (np.concatenate(p) for p in zip(*parts, strict=True))
+    arrays = _kept(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    _io.write_arrays(_path(folder, seed, number), arrays, {"seed": seed, "shard": number})
+    return len(arrays["information"])
+
+
+def _kept(read, information, count, columns, law):
     # A law of extreme parameters may overflow: such a data set has no features to learn from.
     kept = np.isfinite(read).all(1) & np.isfinite(information)
-    arrays = {
+    return {
         "features": np.clip(read[kept], -MOST, MOST).astype(np.float16),
         "information": information[kept].astype(np.float32),
         "count": count[kept].astype(np.int32),
         "columns": columns[kept].astype(np.int32),
         "law": law[kept].astype(np.int32),
     }
-    _io.write_arrays(_path(folder, seed, number), arrays, {"seed": seed, "shard": number})
-    return int(kept.sum())
 
 
 def fill(
@@ -107,6 +115,16 @@ def halves(folder: Path, seed: int, rows: int = 512, width: int = 5, size: int =
         )
     arrays = _io.read_arrays(path)[0]
     return arrays["features"], arrays["information"]
+
+
+def beyond(folder: Path, seed: int, rows: int = 512, width: int = 5, size: int = 2000):
+    """Data sets as in a shard, of laws that no network is trained on; simulated once."""
+    path = Path(folder) / f"beyond_{seed:04d}.safetensors"
+    if not path.exists():
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 2**30 + 1), size)
+        arrays = _kept(*map(np.asarray, simulate(keys, rows, width, UNSEEN)))
+        _io.write_arrays(path, arrays, {"seed": seed})
+    return _io.read_arrays(path)[0]
 
 
 def read(folder: Path, seeds, shards: int) -> list[dict[str, np.ndarray]]:

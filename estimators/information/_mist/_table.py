@@ -4,16 +4,16 @@ import itertools
 
 import numpy as np
 
-from estimators.information._mist._laws import LAWS
 from estimators.information._mist._network import LEVELS, MEDIAN
 
 EDGES = (32, 64, 128, 256, 400, 512)
 
 
-def error_table(quantiles, information, baseline, count, columns, law) -> str:
+def error_table(quantiles, information, baseline, count, columns, law, laws) -> str:
     """Markdown: mean absolute error beside the Gaussian copula's, and coverage of 90 %.
 
-    By numbers of rows, by columns on the wider side, and by law; each with its standard error.
+    By numbers of rows, by columns on the wider side, and by law, of which `laws` are the functions;
+    each with its standard error.
     """
     value = quantiles[:, MEDIAN]
     error, copula = np.abs(value - information), np.abs(np.maximum(baseline, 0) - information)
@@ -29,7 +29,7 @@ def error_table(quantiles, information, baseline, count, columns, law) -> str:
         (f"columns {a} to {b}" if a < b else f"columns {a}", (wider >= a) & (wider <= b))
         for a, b in ((1, 1), (2, 2), (3, 5), (6, 16))
     ]
-    groups += [(f.__name__, law == i) for i, f in enumerate(LAWS)]
+    groups += [(f.__name__, law == i) for i, f in enumerate(laws)]
     groups.append(("independent", information == 0))
     lines = [
         "| data sets | number | mean absolute error, nats | of the Gaussian copula | bias "

@@ -19,8 +19,13 @@ def problem(dx=3, dy=2):
     return x, y
 
 
+# One by one their operations compile for half a minute.
+jitted = jax.jit(features)
+prepared = jax.jit(prepare, static_argnums=4)
+
+
 def read(x, y):
-    return features(x, y, jnp.asarray(x.shape[0]), jnp.array([x.shape[1], y.shape[1]]))
+    return jitted(x, y, jnp.asarray(x.shape[0]), jnp.array([x.shape[1], y.shape[1]]))
 
 
 def test_the_first_feature_is_the_gaussian_copula(x64):
@@ -34,7 +39,7 @@ def test_what_fills_changes_nothing(width):
     columns = jnp.array([3, 2])
     wide_x = jnp.pad(x, ((0, 28), (0, width - 3)), constant_values=7.0)
     wide_y = jnp.pad(y, ((0, 28), (0, width - 2)), constant_values=-2.0)
-    filled = features(wide_x, wide_y, jnp.asarray(ROWS), columns)
+    filled = jitted(wide_x, wide_y, jnp.asarray(ROWS), columns)
     # Ten squarings of a kernel multiply its rounding by 1000.
     np.testing.assert_allclose(filled, read(x, y), atol=2e-2, rtol=2e-2)
 
@@ -43,8 +48,9 @@ def test_invariances():
     x, y = problem()
     plain = read(x, y)
     order = jax.random.permutation(jax.random.key(2), ROWS)
-    # Sums in another order; ten squarings of a kernel multiply its rounding by 1000.
-    near = {"atol": 2e-2, "rtol": 2e-2}
+    # Sums in another order; ten squarings of a kernel multiply its rounding by 1000, and third
+    # moments over the few pairs that it still sees magnify that.
+    near = {"atol": 5e-2, "rtol": 2e-2}
     np.testing.assert_allclose(read(x[order], y[order]), plain, **near)
     np.testing.assert_allclose(read(x[:, ::-1], y[:, ::-1]), plain, **near)
     np.testing.assert_allclose(read(y, x), exchange(plain), **near)
@@ -54,7 +60,7 @@ def test_invariances():
 
 def test_kernel_sums_against_the_matrix():
     x, y = problem(2, 1)
-    pair = prepare(x, y, jnp.asarray(ROWS), jnp.array([2, 1]), ranks)
+    pair = prepared(x, y, jnp.asarray(ROWS), jnp.array([2, 1]), ranks)
     sums = _profiles.kernel_sums(pair.white_x, pair.white_y, pair.columns, pair.real, 5, 2)
     white = [np.asarray(side, float) for side in (pair.white_x, pair.white_y)]
     for s in range(5):
@@ -70,7 +76,7 @@ def test_kernel_sums_against_the_matrix():
 
 def test_scores_are_white_and_correlations_canonical(x64):
     x, y = problem()
-    pair = prepare(x, y, jnp.asarray(ROWS), jnp.array([3, 2]), ranks)
+    pair = prepared(x, y, jnp.asarray(ROWS), jnp.array([3, 2]), ranks)
     for white in (pair.white_x, pair.white_y):
         covariance = np.cov(white.T, ddof=0)
         np.testing.assert_allclose(covariance, np.eye(white.shape[1]), atol=1e-4)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from estimators import io
+from estimators import information, io
 from estimators.information import MIST
 from estimators.information._mist import _mist
 from estimators.testing import refuses
@@ -127,6 +127,18 @@ def test_the_derivative_of_soft_ranks(x64):
 def test_soft_ranks_estimate_too():
     truth = -0.5 * np.log1p(-0.36)
     assert abs(MIST(ranks="soft").estimate(*normal_pair(500, 0.6)).value - truth) < 0.1
+
+
+def test_all_pairs_of_a_table(mist):
+    """As any estimator; a strong dependence is found among independent columns."""
+    x, y = normal_pair(64, 0.9)
+    table = jnp.concatenate([x, y, jax.random.normal(jax.random.key(9), (64, 1))], 1)
+    found = information.mutual_information_matrix(
+        table, key=jax.random.key(0), estimator=mist, permutations=99
+    )
+    assert found.discovered[0, 1]
+    np.testing.assert_allclose(found.value[0, 1], mist.estimate(x, y).value, rtol=1e-3)
+    assert found.lower[0, 1] < found.value[0, 1] < found.upper[0, 1]
 
 
 def test_bad_input(mist):
