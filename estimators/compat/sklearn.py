@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from estimators._core import checks
-from estimators.information._ksg import mean_contribution
-from estimators.information._permutation import null_of, p_value
+from estimators.information._inference._permutation import null_of, p_value
+from estimators.information._neighbours._ksg import mean_contribution
 from estimators.information._ranks import score_vector
 
 try:

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from estimators._core import Spec, checks, product
 from estimators.information._estimate import Estimate, as_pair
-from estimators.information._ksg import standardise
+from estimators.information._neighbours._ksg import standardise
 
 BY = ("principal_components", "random_projection")
 

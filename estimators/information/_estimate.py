@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from estimators._core import Stored, checks, constant_columns
 
-OK, NOT_FINITE, CONSTANT_COLUMN, COLLINEAR = range(4)
+OK, NOT_FINITE, CONSTANT_COLUMN, COLLINEAR, NO_LABEL_TWICE = range(5)
 
 
 class EstimateInfo(Stored):
@@ -18,8 +18,8 @@ class EstimateInfo(Stored):
     Attributes:
         ties: fraction of the rows that share the value of a column with another row, the
             largest over the columns. Both estimators are made for continuous data, ties 0.
-        status: 0 ok; 1 not finite; 2 a constant column; 3 collinear columns. Where it is not 0
-            the value and the standard error are NaN.
+        status: 0 ok; 1 not finite; 2 a constant column; 3 collinear columns; 4 no label occurs
+            twice. Where it is not 0 the value and the standard error are NaN.
     """
 
     ties: Float[Array, ""]

@@ -10,7 +10,7 @@ from laws import LAWS
 from sklearn.metrics import mutual_info_score
 
 from estimators import information
-from estimators.information import _adaptive
+from estimators.information._plug_in import _adaptive
 from estimators.testing import refuses
 
 pytestmark = pytest.mark.thorough

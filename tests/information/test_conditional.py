@@ -8,7 +8,7 @@ import pytest
 from scipy.special import digamma
 
 from estimators import information
-from estimators.information._ksg import standardise
+from estimators.information._neighbours._ksg import standardise
 from estimators.testing import refuses
 
 pytestmark = pytest.mark.thorough

@@ -10,7 +10,7 @@ from scipy.special import digamma
 from sklearn.feature_selection import mutual_info_regression
 
 from estimators import information
-from estimators.information import _ksg, _neighbours
+from estimators.information._neighbours import _ksg
 
 SHAPES = [(9, 1, 1, 1), (40, 2, 1, 3), (61, 3, 4, 5), (50, 10, 2, 2)]
 
@@ -93,7 +93,7 @@ def test_blocks_do_not_change_the_value(monkeypatch):
     x, y = map(jnp.asarray, data(101, 2, 2))
     whole = _ksg.jackknife(x, y, 3)
     for entries in (101, 101 * 7, 101 * 40):
-        monkeypatch.setattr(_neighbours, "BLOCK_ENTRIES", entries)
+        monkeypatch.setattr(_nearest, "BLOCK_ENTRIES", entries)
         chex.assert_trees_all_close(_ksg.jackknife(x, y, 3), whole, rtol=1e-5)
 
 

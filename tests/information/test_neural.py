@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from estimators.information import NeuralBound
-from estimators.information._bounds import BOUNDS, bound_value, contributions, objective
-from estimators.information._neural import critic_scores
+from estimators.information._neural._bounds import BOUNDS, bound_value, contributions, objective
+from estimators.information._neural._neural_bound import critic_scores
 from estimators.testing import refuses
 
 CORRELATION = 0.8

@@ -9,7 +9,7 @@ import scipy.stats
 from laws import LAWS
 
 from estimators import information
-from estimators.information import _matrix
+from estimators.information._inference import _matrix
 
 
 def test_p_value_by_hand():

@@ -8,7 +8,7 @@ import pytest
 from laws import LAWS
 
 from estimators import information
-from estimators.information import _rectangles
+from estimators.information._neighbours import _rectangles
 from estimators.testing import refuses
 
 pytestmark = pytest.mark.thorough

@@ -10,7 +10,7 @@ import pytest
 from laws import LAWS
 
 from estimators import information
-from estimators.information import _resampling
+from estimators.information._inference import _resampling
 from estimators.testing import refuses
 
 pytestmark = pytest.mark.thorough

@@ -8,7 +8,7 @@ import pytest
 from sklearn.feature_selection._mutual_info import _compute_mi_cd
 
 from estimators import information
-from estimators.information._ksg import standardise
+from estimators.information._neighbours._ksg import standardise
 from estimators.testing import refuses
 
 
@@ -83,3 +83,6 @@ def test_labels_that_never_repeat():
     with refuses("y must have a value that occurs twice.*use KSG"):
         information.Ross().estimate(x, y)
     assert np.isnan(jax.jit(information.ross)(x, y))
+    inside = jax.jit(lambda x, y: information.Ross().estimate(x, y))(x, y)
+    assert np.isnan(inside.value)
+    assert int(inside.info.status) == 4

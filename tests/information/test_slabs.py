@@ -10,8 +10,8 @@ import pytest
 from sklearn.feature_selection._mutual_info import _compute_mi_cc
 
 from estimators import information
-from estimators.information import _counting, _ksg, _ksg_slabs, _slabs
-from estimators.information._neighbours import kth_neighbour, strictly
+from estimators.information._neighbours import _counting, _ksg, _ksg_slabs, _slabs
+from estimators.information._neighbours._nearest import kth_neighbour, strictly
 
 N = 700
 

@@ -7,7 +7,7 @@ those with two neighbours at the very same distance go through brute force (`ove
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from estimators.information._counting import (
+from estimators.information._neighbours._counting import (
     Counts,
     Recipe,
     contribution,
@@ -15,8 +15,8 @@ from estimators.information._counting import (
     share_of,
     value_of_block,
 )
-from estimators.information._neighbours import over_rows, strictly
-from estimators.information._slabs import interval, nearest, sort_columns
+from estimators.information._neighbours._nearest import over_rows, strictly
+from estimators.information._neighbours._slabs import interval, nearest, sort_columns
 
 PAIR = Recipe(lambda away: (jnp.maximum(*away), away), (-1, -1))
 

@@ -9,10 +9,15 @@ from jax.scipy.special import digamma
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Spec, checks
-from estimators.information import _counting as counting
 from estimators.information._estimate import OK, Estimate, as_pair, conclude, status_of
-from estimators.information._ksg_slabs import PAIR, in_slabs, slab_contributions, slab_jackknife
-from estimators.information._rectangles import rectangle_jackknife, rectangle_value
+from estimators.information._neighbours import _counting as counting
+from estimators.information._neighbours._ksg_slabs import (
+    PAIR,
+    in_slabs,
+    slab_contributions,
+    slab_jackknife,
+)
+from estimators.information._neighbours._rectangles import rectangle_jackknife, rectangle_value
 
 
 class KSG(Spec):

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma
 from jaxtyping import Array, Bool, Float, Int
 
-from estimators.information._counting import mean_and_error
-from estimators.information._neighbours import kth_neighbour, over_blocks
+from estimators.information._neighbours._counting import mean_and_error
+from estimators.information._neighbours._nearest import kth_neighbour, over_blocks
 
 
 def rectangle_value(x: Float[Array, "n dx"], y: Float[Array, "n dy"], k: int) -> Float[Array, ""]:

@@ -9,10 +9,17 @@ from jax.scipy.special import digamma
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from estimators._core import Spec, checks
-from estimators.information import _counting as counting
-from estimators.information._estimate import OK, Estimate, as_pair, conclude, status_of
-from estimators.information._ksg import standardise
-from estimators.information._neighbours import over_blocks
+from estimators.information._estimate import (
+    NO_LABEL_TWICE,
+    OK,
+    Estimate,
+    as_pair,
+    conclude,
+    status_of,
+)
+from estimators.information._neighbours import _counting as counting
+from estimators.information._neighbours._ksg import standardise
+from estimators.information._neighbours._nearest import over_blocks
 
 
 def _spaces(away):
@@ -159,4 +166,6 @@ def _estimate(x, y, neighbours):
     influence = contributions - (changes - of_itself)
     influence = jnp.where(kept, influence - jnp.sum(jnp.where(kept, influence, 0)) / number, 0)
     error = jnp.sqrt(jnp.sum(influence**2) / (number * (number - 1)))
-    return conclude(value, error, x, y, status_of(x, y))
+    status = status_of(x, y)
+    status = jnp.where((status == OK) & ~kept.any(), NO_LABEL_TWICE, status)
+    return conclude(value, error, x, y, status)

@@ -9,10 +9,10 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Key, Real
 
 from estimators._core import Stored, checks, constant_columns
 from estimators.information._estimate import as_columns, conclude, status_of
-from estimators.information._ksg import jackknife
-from estimators.information._permutation import null_of, null_of_estimator, p_value
+from estimators.information._inference._permutation import null_of, null_of_estimator, p_value
+from estimators.information._inference._statistic import as_estimator
+from estimators.information._neighbours._ksg import jackknife
 from estimators.information._ranks import _normal_scores, score_vector
-from estimators.information._statistic import as_estimator
 
 
 class MutualInformationMatrix(Stored):

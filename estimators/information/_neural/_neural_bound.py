@@ -10,9 +10,9 @@ from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from estimators import training
 from estimators._core import Spec, checks
-from estimators.information._bounds import BOUNDS, bound_value, contributions, objective
 from estimators.information._estimate import Estimate, as_pair, conclude, status_of
-from estimators.information._ksg import standardise
+from estimators.information._neighbours._ksg import standardise
+from estimators.information._neural._bounds import BOUNDS, bound_value, contributions, objective
 
 LARGEST_TEST = 1024  # rows of which all pairs are scored at the end
 

@@ -9,9 +9,9 @@ from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from estimators._core import Stored, checks
 from estimators.information._estimate import as_pair
-from estimators.information._ksg import ksg, mean_contribution
+from estimators.information._inference._statistic import as_estimator, number_of, number_of_blocks
+from estimators.information._neighbours._ksg import ksg, mean_contribution
 from estimators.information._ranks import score_vector
-from estimators.information._statistic import as_estimator, number_of, number_of_blocks
 
 
 class PermutationTest(Stored):

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Spec, checks
 from estimators.information._estimate import OK, Estimate, as_pair, conclude, status_of
-from estimators.information._ksg import jackknife, mean_contribution, standardise
+from estimators.information._neighbours._ksg import jackknife, mean_contribution, standardise
 
 
 class MixtureKSG(Spec):

@@ -5,7 +5,10 @@ from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Spec, checks
 from estimators.information._estimate import Estimate, as_pair
-from estimators.information._log_determinants import refuse_collinear, signed_log_determinants
+from estimators.information._gaussian._log_determinants import (
+    refuse_collinear,
+    signed_log_determinants,
+)
 
 
 class GaussianCopula(Spec):

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma
 from jaxtyping import Array, Float, Integer
 
-from estimators.information._neighbours import kth_neighbour, over_blocks, within
+from estimators.information._neighbours._nearest import kth_neighbour, over_blocks, within
 
 
 @dataclasses.dataclass(frozen=True)

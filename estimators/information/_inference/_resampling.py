@@ -9,11 +9,16 @@ from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from estimators._core import Stored, checks, order_statistic
 from estimators.information._estimate import as_pair
-from estimators.information._kde_plug_in import KernelDensityPlugIn, kernel_density_plug_in
-from estimators.information._ksg import ksg
-from estimators.information._mixture_ksg import mixture_ksg
-from estimators.information._ross import ross
-from estimators.information._statistic import OfFunction, as_estimator, number_of, number_of_blocks
+from estimators.information._inference._statistic import (
+    OfFunction,
+    as_estimator,
+    number_of,
+    number_of_blocks,
+)
+from estimators.information._neighbours._ksg import ksg
+from estimators.information._neighbours._mixture_ksg import mixture_ksg
+from estimators.information._neighbours._ross import ross
+from estimators.information._plug_in._kde_plug_in import KernelDensityPlugIn, kernel_density_plug_in
 
 DISTINCT_ROWS_ONLY = (kernel_density_plug_in, ksg, mixture_ksg, ross)
 

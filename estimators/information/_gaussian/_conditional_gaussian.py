@@ -4,9 +4,12 @@ import jax
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Spec, checks
-from estimators.information._conditional import as_triple
 from estimators.information._estimate import Estimate
-from estimators.information._log_determinants import refuse_collinear, signed_log_determinants
+from estimators.information._gaussian._log_determinants import (
+    refuse_collinear,
+    signed_log_determinants,
+)
+from estimators.information._neighbours._conditional import as_triple
 
 
 class ConditionalGaussianCopula(Spec):

@@ -17,8 +17,11 @@ from estimators._core import (
     whitening,
 )
 from estimators.information._estimate import OK, Estimate, status_of
-from estimators.information._gaussian_copula import PAIR, as_pair_of_columns
-from estimators.information._log_determinants import refuse_collinear, signed_log_determinants
+from estimators.information._gaussian._gaussian_copula import PAIR, as_pair_of_columns
+from estimators.information._gaussian._log_determinants import (
+    refuse_collinear,
+    signed_log_determinants,
+)
 
 
 class CanonicalCorrelation(Spec):

@@ -9,8 +9,8 @@ from jax.scipy.special import gammaincc
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Real
 
 from estimators._core import Spec, checks, runs
-from estimators.information._binned import equal_count_codes
 from estimators.information._estimate import Estimate, as_pair, conclude, status_of
+from estimators.information._plug_in._binned import equal_count_codes
 
 DEEPEST = 15  # two bits a level fit 32
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Spec, checks
-from estimators.information import _counting as counting
 from estimators.information._estimate import (
     OK,
     Estimate,
@@ -17,7 +16,8 @@ from estimators.information._estimate import (
     status_of,
     varied,
 )
-from estimators.information._ksg import standardise
+from estimators.information._neighbours import _counting as counting
+from estimators.information._neighbours._ksg import standardise
 
 
 def _spaces(away):

@@ -14,8 +14,8 @@ from estimators._core import (
     whitening,
 )
 from estimators.information._estimate import COLLINEAR, OK, Estimate, conclude, status_of
-from estimators.information._gaussian_copula import as_pair_of_columns
-from estimators.information._log_determinants import refuse_collinear
+from estimators.information._gaussian._gaussian_copula import as_pair_of_columns
+from estimators.information._gaussian._log_determinants import refuse_collinear
 
 
 class KernelDensityPlugIn(Spec):

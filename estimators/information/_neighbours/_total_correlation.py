@@ -9,9 +9,9 @@ from jax.scipy.special import digamma
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Spec, checks
-from estimators.information import _counting as counting
 from estimators.information._estimate import OK, Estimate, as_columns, conclude, status_of
-from estimators.information._ksg import standardise
+from estimators.information._neighbours import _counting as counting
+from estimators.information._neighbours._ksg import standardise
 
 
 class TotalCorrelationKSG(Spec):

@@ -1,0 +1,1 @@
+"""Estimators that take a law, or its copula, as Gaussian: correlations say all."""

@@ -1,0 +1,1 @@
+"""Estimators that count neighbours, and the exact counts that they stand on."""
