@@ -10,7 +10,7 @@ from scipy.special import digamma
 from sklearn.feature_selection import mutual_info_regression
 
 from estimators import information
-from estimators.information._neighbours import _ksg
+from estimators.information._neighbours import _ksg, _nearest
 
 SHAPES = [(9, 1, 1, 1), (40, 2, 1, 3), (61, 3, 4, 5), (50, 10, 2, 2)]
 
