@@ -98,7 +98,13 @@ def test_every_example_is_judged():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(JUDGES)
 
 
-@pytest.mark.parametrize("name", JUDGES)
+TRAIN = {"information_adapt", "information_projection"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.thorough] * (name in TRAIN)) for name in JUDGES],
+)
 def test_example(name, capsys):
     namespace = runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     printed = capsys.readouterr().out
