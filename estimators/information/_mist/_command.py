@@ -51,18 +51,18 @@ class Config:
     """
 
     architecture: str = "profiles"
-    seeds: tuple[int, ...] = (1,)
-    shards: int = 120
+    seeds: tuple[int, ...] = (1, 2)
+    shards: int = 44
     held_out_seed: int = 1000
-    held_out_shards: int = 8
+    held_out_shards: int = 12
     seed: int = 0
-    heads: int = 4
+    heads: int = 5
     width: int = 256
     depth: int = 3
-    steps: int = 30_000
+    steps: int = 8000
     batch_size: int = 512
     learning_rate: float = 1.5e-3
-    report_every: int = 5000
+    report_every: int = 2000
     rows: int = 512
     columns: int = 16
 

@@ -26,7 +26,7 @@ def features(
     The first feature is the information of the Gaussian copula, in nats.
     """
     pair = prepare(x, y, count, columns, rank)
-    moments, ranks_x, ranks_y = pair_moments(pair)
+    moments, ranks_x, ranks_y = pair_moments(pair, rank)
     normal = _normal_log_ratio(pair)
     sums = kernel_sums(pair.white_x, pair.white_y, pair.columns, pair.real, 12)
     whole = profile_features(sums, normal, pair)

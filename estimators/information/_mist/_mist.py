@@ -30,7 +30,7 @@ FEWEST, MOST_COLUMNS = 32, 16
 ROWS_A_COLUMN = 1.5
 MOST_TIES = 0.1
 RANKS = {"exact": ranks, "soft": soft_ranks}
-UNUSUAL = 0.1  # of the features; exceeded by one in some thousand training data sets
+UNUSUAL = 0.05  # of the features; exceeded by one in two thousand data sets like the training's
 
 
 class QuantileEstimateInfo(Stored):

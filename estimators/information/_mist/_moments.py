@@ -1,5 +1,6 @@
 """Which columns depend on each other, and how: moments of the copula of every pair of columns."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from estimators._core import product
-from estimators.information._mist._prepare import Pair, Part, ranks
+from estimators.information._mist._prepare import Pair, Part
 
 DEGREE = 6
 
@@ -24,13 +25,15 @@ class Moments(NamedTuple):
     live: Bool[Array, "D1 E1"]
 
 
-def pair_moments(pair: Pair) -> tuple[Moments, Float[Array, "N D1"], Float[Array, "N E1"]]:
+def pair_moments(
+    pair: Pair, rank: Callable
+) -> tuple[Moments, Float[Array, "N D1"], Float[Array, "N E1"]]:
     """Moments, and the columns (radius last) as ranks in (0, 1)."""
     count = pair.count.astype(jnp.int32)
 
     def extended(uniform, white):
         radius = jnp.sum(white**2, 1, keepdims=True)
-        radius = ranks(radius, count) / (pair.count + 1)
+        radius = rank(radius, count) / (pair.count + 1)
         radius = jnp.where(pair.real[:, None] > 0, radius, 0.5)
         return jnp.concatenate([uniform, radius], 1)
 

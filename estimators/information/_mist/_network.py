@@ -121,10 +121,14 @@ class Network(Stored):
         quantiles = jnp.mean(answers, 0)
         # Heads that saw the same laws disagree most on data unlike them all: their variance joins
         # that of the quantiles, as if all were normal.
-        apart = self.widening * jnp.std(answers[:, MEDIAN])
+        apart = self.widening * jnp.sqrt(jnp.var(answers[:, MEDIAN]) + 1e-12)
         median = quantiles[MEDIAN]
         normal = jax.scipy.special.ndtri(jnp.asarray(LEVELS, median.dtype))
-        return median + jnp.sign(normal) * jnp.hypot(quantiles - median, apart * normal)
+        # Beside the median: a root has no derivative at zero.
+        away = jnp.arange(len(LEVELS)) != MEDIAN
+        side = jnp.where(away, quantiles - median, 1)
+        wide = jnp.sign(normal) * jnp.hypot(side, apart * normal)
+        return median + jnp.where(away, wide, 0)
 
     def outside(self, features: Float[Array, " F"]) -> Float[Array, ""]:
         """The fraction of features that lie beyond what training saw."""
