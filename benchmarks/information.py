@@ -162,7 +162,8 @@ def groups():
     first = [n for n in names if n not in v2]
     result = {"all 33": first, "21 distinct": [n for n in first if n in set(simulate.DISTINCT)]}
     for name, members in simulate.GROUPS.items():
-        result[name] = [n for n in names if n in set(members)]
+        if not set(members) & set(v2):
+            result[name] = [n for n in names if n in set(members)]
     result["bend and mix (8)"] = v2
     return {k: v for k, v in result.items() if v}
 
