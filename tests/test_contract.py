@@ -467,6 +467,7 @@ VARIANTS = {
     "KDE(scott, nearest, shrunken)",
     "KDE(loo, Student(degrees_of_freedom=weak_f32[]))",
     "ProductKDE('scott', 5 columns)",
+    "ProductKDE('loo', 5 columns)",
     "ProductKDE([0.4, 0.2, 0.3], 3 columns)",
     "KSG(algorithm=2)",
     "Binned(equal_width)",

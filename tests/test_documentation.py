@@ -113,7 +113,19 @@ def test_example(name, capsys):
     JUDGES[name](namespace["results"])
 
 
-@pytest.mark.parametrize("name", MODULES)
+EXAMPLE_TRAINS = {
+    "estimators.information._mist._adapt",
+    "estimators.information._neural._neural_bound",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.thorough] * (name in EXAMPLE_TRAINS))
+        for name in MODULES
+    ],
+)
 def test_docstrings(name):
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     failed, _ = doctest.testmod(importlib.import_module(name), optionflags=options)

@@ -73,6 +73,7 @@ def test_fewer_rows_than_columns_and_collinear_columns_are_no_obstacle():
     assert np.isneginf(fitted.info.selection.held_out[0])  # the full covariance is singular
 
 
+@pytest.mark.thorough
 def test_both_precisions_choose_the_same_and_files_keep_it(x64, tmp_path):
     points = LAWS["clusters"](np.random.default_rng(13), 200)[:, :1]
     double = density.KDE("auto").fit(points)

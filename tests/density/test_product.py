@@ -114,6 +114,7 @@ def test_leave_one_out_reaches_the_maximum(x64, weighted):
     assert others.max() > best.info.log_likelihood - 0.01  # the grid is about the maximum
 
 
+@pytest.mark.thorough
 def test_columns_that_tell_nothing_are_smoothed_out():
     """An independent uniform column of each kind: its kernel becomes nearly uniform."""
     generator = np.random.default_rng(5)

@@ -201,7 +201,13 @@ REFERENCE = {
 }
 
 
-@pytest.mark.parametrize("table", REFERENCE)
+LARGE = ("power", "bike", "communities")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [pytest.param(t, marks=[pytest.mark.thorough] * (t in LARGE)) for t in REFERENCE],
+)
 def test_scores_on_real_tables(shared_data, table):
     # Margins: average and median are definitions, so they agree to the printed digits; the
     # learned ones, with the last of five folds held out to stop early, within 2 % above.

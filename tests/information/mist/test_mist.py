@@ -108,6 +108,7 @@ def test_dtypes(mist, x64, dtype):
     np.testing.assert_allclose(estimate.value, mist.estimate(x, y).value, rtol=1e-3)
 
 
+@pytest.mark.thorough
 def test_the_derivative_of_soft_ranks(x64):
     """Along a random direction, against a central difference."""
     mist = MIST(ranks="soft")
