@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 from jax.scipy.special import digamma, gammaln
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 
 def additive_uniform_information(epsilon: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
@@ -15,7 +15,9 @@ def additive_uniform_information(epsilon: Float[Array, "*batch"]) -> Float[Array
     return jnp.where(epsilon < 0.5, narrow - jnp.log(2 * narrow), 1 / (4 * wide))
 
 
-def student_correction(degrees: Float[Array, "*batch"], dx: int, dy: int) -> Float[Array, "*batch"]:
+def student_correction(
+    degrees: Float[Array, "*batch"], dx: int | Int[Array, ""], dy: int | Int[Array, ""]
+) -> Float[Array, "*batch"]:
     """What Student's law has beyond the normal one of equal dispersion, in nats.
 
     f(v) + f(v + dx + dy) - f(v + dx) - f(v + dy),   f(v) = lnGamma(v/2) - (v/2) psi(v/2)

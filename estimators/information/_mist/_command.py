@@ -154,7 +154,11 @@ def _profiles(config: Config, folder: Path) -> Path:
     scaling, limits = _train.scaling_of(np.asarray(rows.features))
     recipe = _train.Recipe(*(getattr(config, name) for name in _train.Recipe._fields))
     network = None
+    checkpoint = folder / "heads.safetensors"
+    done = _io.read_arrays(checkpoint)[1]["step"] if checkpoint.exists() else 0
     for stop in range(config.report_every, config.steps + config.report_every, config.report_every):
+        if min(stop, config.steps) < done:
+            continue
         result = _train.train_heads(
             rows,
             decide,
@@ -162,7 +166,8 @@ def _profiles(config: Config, folder: Path) -> Path:
             recipe,
             key=jax.random.key(config.seed),
             stop=stop,
-            checkpoint=folder / "heads.safetensors",
+            chunk=min(500, config.report_every),
+            checkpoint=checkpoint,
             progress=True,
         )
         network = _train.assemble(result.parameters, scaling, limits)

@@ -1,5 +1,7 @@
 """`python -m estimators train-mist`, in miniature."""
 
+import functools
+
 import jax
 import pytest
 
@@ -8,6 +10,7 @@ from estimators.information._mist import _command, _simulate
 from estimators.testing import refuses
 
 TINY = """
+seeds = [1]
 shards = 4
 held_out_shards = 4
 heads = 2
@@ -24,8 +27,9 @@ def test_from_laws_to_weights(tmp_path, monkeypatch, capsys):
     """The whole way with 80 data sets a shard; run again it simulates and trains nothing more."""
     monkeypatch.setattr(_simulate, "SHAPES", {(64, 2): 4})
     monkeypatch.setattr(_simulate, "BATCH", 20)
-    for function in (_simulate.halves, _simulate.beyond):
-        monkeypatch.setattr(function, "__defaults__", (64, 2, 40))
+    for name in ("halves", "beyond"):
+        small = functools.partial(getattr(_simulate, name), rows=64, width=2, size=40)
+        monkeypatch.setattr(_simulate, name, small)
     (tmp_path / "config.toml").write_text(TINY)
     config = _command.Config.read(tmp_path / "config.toml")
     with jax.numpy_rank_promotion("allow"):
