@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
+import slow
 
 from estimators import conformal, density, information, quantile, score
 from estimators.testing import CHECKS, Contract
@@ -473,15 +474,10 @@ VARIANTS = {
     "Binned(equal_width)",
     "Aggregator('medium')",
 }
-assert VARIANTS <= {row.name for row in TABLE}
-ROWS = [
-    pytest.param(row, id=row.name, marks=[pytest.mark.thorough] * (row.name in VARIANTS))
-    for row in TABLE
-]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", slow.parameters(TABLE, VARIANTS, lambda row: row.name))
 def test_contract(row, check):
     if not check(row):
         pytest.skip("does not apply to this row")

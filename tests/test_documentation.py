@@ -8,6 +8,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+import slow
 
 import estimators
 
@@ -101,10 +102,7 @@ def test_every_example_is_judged():
 TRAIN = {"information_adapt", "information_projection"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.thorough] * (name in TRAIN)) for name in JUDGES],
-)
+@pytest.mark.parametrize("name", slow.parameters(JUDGES, TRAIN))
 def test_example(name, capsys):
     namespace = runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     printed = capsys.readouterr().out
@@ -119,13 +117,7 @@ EXAMPLE_TRAINS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.thorough] * (name in EXAMPLE_TRAINS))
-        for name in MODULES
-    ],
-)
+@pytest.mark.parametrize("name", slow.parameters(MODULES, EXAMPLE_TRAINS))
 def test_docstrings(name):
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     failed, _ = doctest.testmod(importlib.import_module(name), optionflags=options)

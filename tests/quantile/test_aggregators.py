@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.sparse
+import slow
 
 from estimators import quantile, training
 from estimators._core import _io
@@ -204,10 +205,7 @@ REFERENCE = {
 LARGE = ("power", "bike", "communities")
 
 
-@pytest.mark.parametrize(
-    "table",
-    [pytest.param(t, marks=[pytest.mark.thorough] * (t in LARGE)) for t in REFERENCE],
-)
+@pytest.mark.parametrize("table", slow.parameters(REFERENCE, LARGE))
 def test_scores_on_real_tables(shared_data, table):
     # Margins: average and median are definitions, so they agree to the printed digits; the
     # learned ones, with the last of five folds held out to stop early, within 2 % above.

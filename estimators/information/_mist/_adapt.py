@@ -95,7 +95,7 @@ def adapt(
         {"rows": train, "scaling": network.scaling},
         key=of_steps,
         steps=steps,
-        optimiser=optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=1e-3)),
+        optimiser=_train.optimiser(rate, 1e-3),
         validation={"rows": validate, "scaling": network.scaling},
         validation_loss=_train.validation_pinball,
         chunk=min(100, steps),

@@ -14,7 +14,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from estimators import training
 from estimators._core import _io, checks
@@ -115,9 +114,7 @@ def _set_transformer(config: Config, folder: Path) -> Path:
         SetTransformer(key=start, columns=2 * config.columns),
         key=key,
         steps=config.steps,
-        optimiser=optax.chain(
-            optax.clip_by_global_norm(1.0), optax.adamw(config.learning_rate, weight_decay=1e-5)
-        ),
+        optimiser=_train.optimiser(config.learning_rate, 1e-5),
         chunk=min(config.report_every, 100),
         checkpoint=folder / "set_transformer.safetensors",
         progress=True,

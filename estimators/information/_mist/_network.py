@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from estimators._core import Stored
@@ -135,6 +136,12 @@ class Network(Stored):
         standard = (features - self.scaling.centre) / self.scaling.scale
         beyond = (standard < self.limits[0]) | (standard > self.limits[1])
         return jnp.mean(beyond.astype(features.dtype))
+
+
+def covers(quantiles: Float[np.ndarray, "m levels"], information: Float[np.ndarray, " m"]):
+    """Whether the interval of 90 % of each row of quantiles, in nats, holds its information."""
+    low, high = (quantiles[:, LEVELS.index(level)] for level in (0.05, 0.95))
+    return (low <= information) & (information <= high)
 
 
 def average(quantiles: Float[Array, "parts levels"], shared) -> Float[Array, " levels"]:

@@ -16,7 +16,8 @@ import numpy as np
 
 from estimators._core import _io
 from estimators.information._mist._features import features
-from estimators.information._mist._generator import draw
+from estimators.information._mist._generator import SHARES, draw
+from estimators.information._mist._laws import LAWS
 from estimators.information._mist._unseen import UNSEEN
 
 # Rows and columns that data sets are filled up to, and batches of each in a shard.
@@ -34,16 +35,12 @@ BATCH = 100
 MOST = 6e4  # of float16
 
 
-@functools.partial(jax.jit, static_argnames=("rows", "width", "laws"))
-def simulate(keys, rows: int, width: int, laws=None):
-    """Features, information, numbers of rows and columns, and law of a data set for each key.
-
-    `laws` are drawn equally often; None is those of the training, with their shares.
-    """
-    chosen = {} if laws is None else {"laws": laws, "shares": (1 / len(laws),) * len(laws)}
+@functools.partial(jax.jit, static_argnames=("rows", "width", "laws", "shares"))
+def simulate(keys, rows: int, width: int, laws=LAWS, shares=SHARES):
+    """Features, information, numbers of rows and columns, and law of a data set for each key."""
 
     def one(key):
-        data = draw(key, rows, width, **chosen)
+        data = draw(key, rows, width, laws=laws, shares=shares)
         read = features(data.x, data.y, data.count, data.columns)
         return read, data.information, data.count, data.columns, data.law
 
@@ -122,7 +119,8 @@ def beyond(folder: Path, seed: int, rows: int = 512, width: int = 5, size: int =
     path = Path(folder) / f"beyond_{seed:04d}.safetensors"
     if not path.exists():
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 2**30 + 1), size)
-        arrays = _kept(*map(np.asarray, simulate(keys, rows, width, UNSEEN)))
+        equal = (1 / len(UNSEEN),) * len(UNSEEN)
+        arrays = _kept(*map(np.asarray, simulate(keys, rows, width, UNSEEN, equal)))
         _io.write_arrays(path, arrays, {"seed": seed})
     return _io.read_arrays(path)[0]
 

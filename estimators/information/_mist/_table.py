@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from estimators.information._mist._network import LEVELS, MEDIAN
+from estimators.information._mist._network import MEDIAN, covers
 
 EDGES = (32, 64, 128, 256, 400, 512)
 
@@ -17,8 +17,7 @@ def error_table(quantiles, information, baseline, count, columns, law, laws) -> 
     """
     value = quantiles[:, MEDIAN]
     error, copula = np.abs(value - information), np.abs(np.maximum(baseline, 0) - information)
-    low, high = (quantiles[:, LEVELS.index(level)] for level in (0.05, 0.95))
-    covered = (low <= information) & (information <= high)
+    covered = covers(quantiles, information)
     wider = columns.max(1)
     groups = [("all", np.ones(len(error), bool))]
     groups += [
