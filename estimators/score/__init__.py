@@ -10,6 +10,28 @@
 (Wang & Vastola 2024). The empirical score at noise sigma is that of `density.KDE(sigma)`.
 """
 
-from estimators.score._gaussian import FittedGaussian, Gaussian, GaussianInfo
+from estimators.score._models import (
+    AnalyticModel,
+    Empirical,
+    FittedEmpirical,
+    FittedGaussian,
+    FittedMixture,
+    Gaussian,
+    GaussianInfo,
+    Mixture,
+    MixtureInfo,
+    ScoreModel,
+)
 
-__all__ = ["FittedGaussian", "Gaussian", "GaussianInfo"]
+__all__ = [
+    "AnalyticModel",
+    "Empirical",
+    "FittedEmpirical",
+    "FittedGaussian",
+    "FittedMixture",
+    "Gaussian",
+    "GaussianInfo",
+    "Mixture",
+    "MixtureInfo",
+    "ScoreModel",
+]

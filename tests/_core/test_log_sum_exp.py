@@ -85,6 +85,7 @@ def test_one_precision_a_point(x64, m, n):
     chex.assert_trees_all_close(total(streamed), total(full), rtol=0, atol=1e-11)
 
 
+@pytest.mark.thorough
 def test_second_derivatives_in_the_precision_of_points(x64):
     queries, points, log_weights = problem(5, 40, 2)
     check_grads(

@@ -49,6 +49,7 @@ def test_it_beats_every_rule_on_fresh_rows(law):
     assert np.isfinite(fitted.sample(10, key=jax.random.key(0))).all()
 
 
+@pytest.mark.thorough
 def test_one_column_copies_weights_and_units(x64):
     generator = np.random.default_rng(11)
     points = np.concatenate([generator.normal(size=(150, 1)), generator.normal(size=(100, 1)) + 6])
@@ -63,6 +64,7 @@ def test_one_column_copies_weights_and_units(x64):
     assert abs(gap.mean()) < 0.05
 
 
+@pytest.mark.thorough
 def test_fewer_rows_than_columns_and_collinear_columns_are_no_obstacle():
     generator = np.random.default_rng(12)
     points = generator.normal(size=(30, 5)).astype(np.float32)

@@ -97,6 +97,7 @@ def test_shrunken_centres_lose_an_order_of_magnitude_on_a_normal_law(covariance)
     assert 0 < fitted.info.shrinkage < 0.8
 
 
+@pytest.mark.thorough
 def test_a_learned_kernel_finds_the_directions_of_the_noise():
     """A line in three dimensions, with little noise: a kernel of the data's shape is too wide."""
     generator = np.random.default_rng(4)

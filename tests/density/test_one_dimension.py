@@ -111,6 +111,7 @@ def test_derivatives_of_the_distribution(x64):
     check_grads(of_data, (points, 0.4), order=1, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_quantile_has_the_implicit_derivative(x64):
     """In the level, the points and the bandwidth; of first and second order."""
     points = np.random.default_rng(1).normal(size=(12, 1))

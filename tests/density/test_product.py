@@ -88,6 +88,7 @@ def test_copies_in_leave_one_out(x64):
     np.testing.assert_allclose(np.exp(got), [0.5, 0.5, 0.3], rtol=1e-12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("weighted", [False, True])
 def test_leave_one_out_reaches_the_maximum(x64, weighted):
     """No bandwidth of a grid, nor of 200 random ones, has a larger likelihood."""
@@ -176,6 +177,7 @@ def test_draws_follow_the_estimate(x64):
             assert stats.chisquare(counts, expected).pvalue > 1e-5
 
 
+@pytest.mark.thorough
 def test_derivatives_by_bandwidth_and_data(x64):
     """Finite differences, for given bandwidths and through the leave-one-out optimum."""
     table, kinds = mixed(25)

@@ -24,6 +24,7 @@ def best_scores(key, m):
     return TRUTH - quadratic / (2 * (1 - square))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("bound", BOUNDS)
 def test_tight_for_the_best_critic(x64, bound):
     """Within 4.5 standard errors of the truth (false alarm 7e-6), and the errors are right."""

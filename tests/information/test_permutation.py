@@ -84,6 +84,7 @@ def dependent_table(key, n=300):
     return jnp.concatenate([x, jax.random.normal(second, (n, 3)), y], 1)
 
 
+@pytest.mark.thorough
 def test_matrix_discovers_a_dependence_without_correlation():
     # The value of this pair is 10 null standard deviations out: it is always found. That one of
     # the 9 other pairs is reported too has probability below .05 (the rate); the key is fixed.

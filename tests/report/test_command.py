@@ -185,6 +185,7 @@ def start(*arguments, **options):
     )
 
 
+@pytest.mark.thorough
 def test_end_to_end_on_a_terminal_of_ascii(table, tmp_path):
     path = table([["é", "b"], *rows(60, 2).tolist()], "small.csv")
     process = start(path, "--out", tmp_path / "out", PYTHONIOENCODING="ascii")

@@ -85,6 +85,7 @@ def test_many_rows_are_cut_into_parts(mist):
     assert width / 3**0.5 - 1e-4 <= whole.quantiles[14] - whole.quantiles[2] <= width + 1e-4
 
 
+@pytest.mark.thorough
 def test_inside_transformations(mist):
     x, y = normal_pair(100, 0.6)
     plain = mist.estimate(x, y).value
@@ -130,6 +131,7 @@ def test_soft_ranks_estimate_too():
     assert abs(MIST(ranks="soft").estimate(*normal_pair(500, 0.6)).value - truth) < 0.1
 
 
+@pytest.mark.thorough
 def test_all_pairs_of_a_table(mist):
     """As any estimator; a strong dependence is found among independent columns."""
     x, y = normal_pair(64, 0.9)
