@@ -249,6 +249,43 @@ TABLE = [
     ),
     *(
         Contract(
+            name=name,
+            data=normal(60, 3),
+            fit=fit,
+            inputs=normal(7, 3),
+            methods={
+                "score": lambda fitted, x: fitted.score(x, 0.5),
+                "denoise": lambda fitted, x: fitted.denoise(x, 0.5),
+                "log_density": lambda fitted, x: fitted.log_density(x, 0.5),
+            },
+            sample=lambda fitted, key: fitted.sample(5, 0.5, key=key),
+        )
+        for name, fit in (
+            (
+                "Mixture(2, 1)",
+                lambda points: score.Mixture(2, 1, steps=5).fit(points, key=jax.random.key(0)),
+            ),
+            ("Empirical", score.Empirical().fit),
+        )
+    ),
+    Contract(
+        name="sample",
+        data=normal(60, 3),
+        fit=score.Gaussian().fit,
+        inputs=normal(7, 3),
+        methods={
+            "UniPC": lambda fitted, x: (
+                score.sample(fitted, x, score.edm_schedule(4), sampler=score.UniPC()).samples
+            ),
+        },
+        sample=lambda fitted, key: (
+            score.sample(
+                fitted, jnp.ones((5, 3)), score.edm_schedule(4), sampler=score.Ancestral(), key=key
+            ).samples
+        ),
+    ),
+    *(
+        Contract(
             name=f"Gaussian(rank={rank})",
             data=normal(60, 3),
             fit=score.Gaussian(rank).fit,

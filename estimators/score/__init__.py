@@ -1,15 +1,19 @@
-"""Which way is up-hill at noise level sigma?
+"""Which way is up-hill at noise level sigma, and how do I sample with it?
 
-    fitted = score.Gaussian().fit(points)              # points (n, d)
-    fitted.score(x, sigma)                             # gradient of the noised log density
-    fitted.denoise(x, sigma)                           # posterior mean of the clean point
-    fitted.log_density(x, sigma)
-    fitted.transport(x, from_sigma=80.0, to_sigma=3.0)  # probability flow, in closed form
+    gaussian = score.Gaussian().fit(points)            # or Mixture, Empirical: closed forms
+    gaussian.score(x, sigma)                           # gradient of the noised log density
+    gaussian.denoise(x, sigma)                         # posterior mean of the clean point
+    gaussian.transport(x, from_sigma=80.0, to_sigma=3.0)  # probability flow, in one step
 
-`Gaussian` is the Gaussian approximation of the score: exact at high noise for any data
-(Wang & Vastola 2024). The empirical score at noise sigma is that of `density.KDE(sigma)`.
+    held = score.certificate(gaussian, model, held_out, key=key)
+    teleport = score.Teleport(gaussian, certificate=held)   # skip while it costs < .05 nats
+    score.sample(model, noise, score.edm_schedule(18), teleport=teleport).samples
+
+Noise is variance exploding, `x = x0 + sigma eps`, in data units; `Noised` and `Predictor` speak
+the other parametrisations.
 """
 
+from estimators.score._likelihood import Likelihood, log_likelihood
 from estimators.score._models import (
     AnalyticModel,
     Empirical,
@@ -22,16 +26,72 @@ from estimators.score._models import (
     MixtureInfo,
     ScoreModel,
 )
+from estimators.score._noise import (
+    CosineNoise,
+    FlowMatching,
+    Noised,
+    Parametrisation,
+    Predictor,
+    VarianceExploding,
+    VariancePreserving,
+)
+from estimators.score._samplers import (
+    Ancestral,
+    Euler,
+    EulerMaruyama,
+    GaussianExponential,
+    Heun,
+    MultistepDPM,
+    Sampler,
+    Samples,
+    SinglestepDPM,
+    StochasticHeun,
+    UniPC,
+    initial_noise,
+    sample,
+)
+from estimators.score._schedules import cosine_schedule, edm_schedule, log_uniform_schedule
+from estimators.score._teleport import Certificate, Landing, Teleport, certificate, flow
 
 __all__ = [
     "AnalyticModel",
+    "Ancestral",
+    "Certificate",
+    "CosineNoise",
     "Empirical",
+    "Euler",
+    "EulerMaruyama",
     "FittedEmpirical",
     "FittedGaussian",
     "FittedMixture",
+    "FlowMatching",
     "Gaussian",
+    "GaussianExponential",
     "GaussianInfo",
+    "Heun",
+    "Landing",
+    "Likelihood",
     "Mixture",
     "MixtureInfo",
+    "MultistepDPM",
+    "Noised",
+    "Parametrisation",
+    "Predictor",
+    "Sampler",
+    "Samples",
     "ScoreModel",
+    "SinglestepDPM",
+    "StochasticHeun",
+    "Teleport",
+    "UniPC",
+    "VarianceExploding",
+    "VariancePreserving",
+    "certificate",
+    "cosine_schedule",
+    "edm_schedule",
+    "flow",
+    "initial_noise",
+    "log_likelihood",
+    "log_uniform_schedule",
+    "sample",
 ]

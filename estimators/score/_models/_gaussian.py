@@ -136,12 +136,15 @@ class FittedGaussian(ComponentModel):
                 )
         noise = jax.random.normal(checks.as_key(key), x.shape, x.dtype)
         moved = by_rows(functools.partial(_by_mode, _regression), self, x, from_sigma, to_sigma)
-        mean = jnp.expand_dims(self.mean, tuple(range(x.ndim - 1)))
-        # The map scales what lies beyond the mean: so the noise is laid about it.
-        scattered = by_rows(
-            functools.partial(_by_mode, _scatter), self, mean + noise, from_sigma, to_sigma
-        )
-        return moved + (scattered - mean)
+        return moved + by_mode(self, _scatter, noise, from_sigma, to_sigma)
+
+
+def by_mode(fitted: FittedGaussian, factor, displacement, from_sigma, to_sigma):
+    """Multiply each mode of a displacement, `(*batch, d)`, by `factor(variance, from, to)`."""
+    mean = jnp.expand_dims(fitted.mean, tuple(range(displacement.ndim - 1)))
+    # The kernel scales what lies beyond the mean: so the displacement is laid about it.
+    function = functools.partial(_by_mode, factor)
+    return by_rows(function, fitted, mean + displacement, from_sigma, to_sigma) - mean
 
 
 class Gaussian(Spec):

