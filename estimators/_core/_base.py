@@ -4,7 +4,10 @@ import equinox as eqx
 
 # Every class that a file may hold, by its qualified name: a file says which one it is, and
 # reading it never imports what the reader did not.
-REGISTRY: dict[str, type] = {"equinox.nn._linear.Linear": eqx.nn.Linear}
+REGISTRY: dict[str, type] = {
+    "equinox.nn._linear.Linear": eqx.nn.Linear,
+    "equinox.nn._conv.Conv2d": eqx.nn.Conv2d,
+}
 
 
 class Stored(eqx.Module):

@@ -13,6 +13,16 @@ Noise is variance exploding, `x = x0 + sigma eps`, in data units; `Noised` and `
 the other parametrisations.
 """
 
+from estimators.score._denoisers import (
+    Chain,
+    DenoiserWarning,
+    LearnedDenoiser,
+    Multiplicative,
+    ResidualNetwork,
+    UNet,
+    metropolis,
+    train_denoiser,
+)
 from estimators.score._likelihood import Likelihood, log_likelihood
 from estimators.score._models import (
     AnalyticModel,
@@ -57,7 +67,9 @@ __all__ = [
     "AnalyticModel",
     "Ancestral",
     "Certificate",
+    "Chain",
     "CosineNoise",
+    "DenoiserWarning",
     "Empirical",
     "Euler",
     "EulerMaruyama",
@@ -70,19 +82,23 @@ __all__ = [
     "GaussianInfo",
     "Heun",
     "Landing",
+    "LearnedDenoiser",
     "Likelihood",
     "Mixture",
     "MixtureInfo",
+    "Multiplicative",
     "MultistepDPM",
     "Noised",
     "Parametrisation",
     "Predictor",
+    "ResidualNetwork",
     "Sampler",
     "Samples",
     "ScoreModel",
     "SinglestepDPM",
     "StochasticHeun",
     "Teleport",
+    "UNet",
     "UniPC",
     "VarianceExploding",
     "VariancePreserving",
@@ -93,5 +109,7 @@ __all__ = [
     "initial_noise",
     "log_likelihood",
     "log_uniform_schedule",
+    "metropolis",
     "sample",
+    "train_denoiser",
 ]
