@@ -1,0 +1,98 @@
+"""At which noise the score of finite data condenses onto the data, and how much of it has."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Key, Real
+
+from estimators._core import checks
+from estimators.score._models import FittedEmpirical, FittedGaussian
+
+_BISECTIONS = 60
+
+
+def condensation_noise(gaussian: FittedGaussian, n: int | Real[ArrayLike, ""]) -> Float[Array, ""]:
+    """The noise s_C below which the score of `n` rows memorises them.
+
+    Solves `sum_k log(1 + lam_k / s^2) / 2 = log n`: the entropy that noise s leaves to be told
+    against that of telling n rows apart (the criterion of the random energy model).
+
+    Args:
+        gaussian: of the rows; its spectrum.
+        n: how many rows there are.
+
+    Returns:
+        `()`, in data units; differentiable in the spectrum.
+
+    Raises:
+        ValueError: for fewer than two rows.
+
+    Example:
+        >>> import jax
+        >>> from estimators import score
+        >>> points = jax.random.normal(jax.random.key(0), (1000, 10))
+        >>> print(f"{score.condensation_noise(score.Gaussian().fit(points), 1000):.1f}")
+        0.6
+
+    Reference: Biroli, Bonnaire, de Bortoli & Mezard, Dynamical regimes of diffusion models
+    (2024); Biroli & Mezard, arXiv 2408.05807, for the same in density estimation.
+    """
+    n = checks.as_number("n", n)
+    if checks.is_concrete(n) and not checks.holds(lambda n: jnp.isfinite(n) & (n > 1), n):
+        raise ValueError(f"n must be at least 2; got {n}")
+    return _condensation_noise(gaussian, n)
+
+
+@jax.jit
+def _condensation_noise(gaussian: FittedGaussian, n):
+    d, rank = gaussian.basis.shape
+    wanted = jnp.log(n.astype(gaussian.mean.dtype))
+
+    def information(log_noise, gaussian):
+        variance = jnp.exp(2 * log_noise)
+        of_modes = jnp.sum(jnp.log1p(gaussian.eigenvalues / variance))
+        return 0.5 * (of_modes + (d - rank) * jnp.log1p(gaussian.floor / variance))
+
+    fixed = jax.lax.stop_gradient(gaussian)
+    largest = jnp.maximum(jnp.max(fixed.eigenvalues, initial=0.0), fixed.floor)
+    middle = 0.5 * jnp.log(largest)
+
+    def halve(_, bounds):
+        low, high = bounds
+        centre = 0.5 * (low + high)
+        above = information(centre, fixed) > jax.lax.stop_gradient(wanted)
+        return jnp.where(above, centre, low), jnp.where(above, high, centre)
+
+    bounds = jax.lax.fori_loop(0, _BISECTIONS, halve, (middle - 20, middle + 20))
+    found = 0.5 * (bounds[0] + bounds[1])
+    # One Newton step: none for the value, the implicit derivative for gradients.
+    slope = jax.lax.stop_gradient(jax.grad(information)(found, fixed))
+    gap = information(found, gaussian) - wanted
+    return jnp.exp(found - (gap - jax.lax.stop_gradient(gap)) / slope)
+
+
+def memorised_share(
+    empirical: FittedEmpirical,
+    sigma: Real[ArrayLike, ""],
+    *,
+    key: Key[Array, ""],
+    threshold: float = 0.9,
+    draws: int = 1000,
+) -> Float[Array, ""]:
+    """Share of noised data points at which a single point holds most of the kernel weight.
+
+    Args:
+        empirical: the data.
+        sigma: the noise.
+        key: for the draws.
+        threshold: the weight that counts as most, above one half. It is inferred from the
+            participation ratio, which above `t^2 + (1 - t)^2` proves a weight above t.
+        draws: how many points are noised.
+
+    Returns:
+        `()`; its standard error is `sqrt(share (1 - share) / draws)`.
+    """
+    if not 0.5 < threshold < 1:
+        raise ValueError(f"threshold must lie between 0.5 and 1; got {threshold}")
+    x = empirical.sample(draws, sigma, key=key)
+    proves = threshold**2 + (1 - threshold) ** 2
+    return jnp.mean((empirical.participation_ratio(x, sigma) > proves).astype(x.dtype))

@@ -1,0 +1,165 @@
+"""Diagnostics against closed forms, peers and simulations with known truth."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+from scipy import stats
+from sklearn.datasets import load_digits
+
+from estimators import score
+from estimators.testing import refuses
+
+
+def test_condensation_noise_solves_its_equation(x64):
+    points = np.random.default_rng(0).normal(size=(200, 8)) * np.linspace(0.2, 3, 8)
+    for rank in (None, 3):
+        gaussian = score.Gaussian(rank).fit(points)
+        found = float(score.condensation_noise(gaussian, 200))
+        modes = np.log1p(np.asarray(gaussian.eigenvalues) / found**2).sum()
+        rest = (8 - gaussian.eigenvalues.size) * np.log1p(float(gaussian.floor) / found**2)
+        np.testing.assert_allclose(0.5 * (modes + rest), np.log(200), rtol=1e-10)
+
+    def of_scale(scale):
+        return score.condensation_noise(score.Gaussian().fit(scale * points), 200)
+
+    np.testing.assert_allclose(of_scale(2.0), 2 * of_scale(1.0), rtol=1e-10)
+    check_grads(of_scale, (jnp.asarray(1.3),), order=1, modes=["rev"], rtol=1e-6)
+
+
+def test_memorisation_of_digits():
+    """The spec's table: s_C = .90 for 1500 digits, and the share of rows that dominate there."""
+    points = (load_digits().data / 8 - 1).astype(np.float32)
+    points = points[np.random.default_rng(0).permutation(1797)[:1500]]
+    noise = score.condensation_noise(score.Gaussian().fit(points), 1500)
+    assert abs(float(noise) - 0.90) < 0.02
+    empirical = score.Empirical().fit(points)
+    for sigma, expected in ((1.2, 0.01), (0.9, 0.10), (0.7, 0.38), (0.3, 0.99)):
+        share = float(score.memorised_share(empirical, sigma, key=jax.random.key(0)))
+        # Another draw of the digits and of 1000 noises: four standard errors, and .02.
+        assert abs(share - expected) < 4 * (expected * (1 - expected) / 1000) ** 0.5 + 0.02
+
+
+def pair(n=400, d=3, shift=1.0):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(n, d))
+    y = 1.5 * generator.normal(size=(n + 50, d))
+    return x, y + shift
+
+
+def test_energy_distance_is_the_sum_over_pairs(x64):
+    x, y = pair()
+    found = score.energy_distance(x, y)
+
+    def mean(a, b, same):
+        apart = np.linalg.norm(a[:, None] - b[None], axis=-1)
+        return apart.sum() / (len(a) * (len(b) - same))
+
+    expected = 2 * mean(x, y, 0) - mean(x, x, 1) - mean(y, y, 1)
+    np.testing.assert_allclose(found.value, expected, rtol=1e-6)
+    column = score.energy_distance(x[:, :1], y[:, :1])
+    biased = stats.energy_distance(x[:, 0], y[:, 0]) ** 2
+    np.testing.assert_allclose(column.value, biased, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "distance",
+    [
+        score.energy_distance,
+        functools.partial(score.maximum_mean_discrepancy, bandwidth=1.5),
+    ],
+    ids=["energy", "kernel"],
+)
+def test_the_error_of_two_sample_statistics_is_their_spread(distance):
+    """Over 60 pairs of samples the spread is the mean error, within three of its own errors."""
+    values = []
+    for seed in range(60):
+        of_x, of_y = jax.random.split(jax.random.key(seed))
+        x = jax.random.normal(of_x, (300, 2))
+        y = 0.7 + jax.random.normal(of_y, (300, 2))
+        values.append(distance(x, y))
+    spread = np.std([float(v.value) for v in values], ddof=1)
+    error = np.mean([float(v.standard_error) for v in values])
+    assert abs(spread / error - 1) < 3 / np.sqrt(2 * 59)
+
+
+def test_sliced_wasserstein_of_a_shift(x64):
+    """A shift by m moves every projection by its component: the root mean square is |m|/sqrt d."""
+    x = np.random.default_rng(0).normal(size=(500, 4))
+    shift = np.array([3.0, 0, 4.0, 0])
+    found = score.sliced_wasserstein(x, x + shift, key=jax.random.key(0), directions=4000)
+    assert abs(float(found.value) - 5 / 2) < 4 * float(found.standard_error)
+    same = score.sliced_wasserstein(x, x[::-1], key=jax.random.key(0))
+    assert float(same.value) < 1e-12
+
+
+def test_sliced_wasserstein_in_one_dimension_is_scipys_quantiles(x64):
+    x, y = pair(d=1)
+    found = score.sliced_wasserstein(x, y[:400], key=jax.random.key(0))
+    expected = np.sqrt(np.mean((np.sort(x[:, 0]) - np.sort(y[:400, 0])) ** 2))
+    np.testing.assert_allclose(found.value, expected, rtol=1e-10)
+
+
+def test_frechet_distance_of_commuting_gaussians(x64):
+    x, _ = pair(n=2000)
+    y = 2 * x + 1
+    mean, covariance = x.mean(0), np.cov(x.T)
+    expected = ((mean + 1) ** 2).sum() + np.trace(covariance)  # (2 - 1)^2 of the root
+    found = score.frechet_distance(x, y)
+    np.testing.assert_allclose(found.value, expected, rtol=1e-8)
+    assert 0 < float(found.standard_error) < 0.2 * expected
+
+
+def test_explained_variance_of_a_model_by_itself_and_by_nothing(x64):
+    points = np.random.default_rng(0).normal(size=(300, 2))
+    points[:150, 0] += 5
+    mixture = score.Mixture(2).fit(points, key=jax.random.key(0))
+    gaussian = score.Gaussian().fit(points)
+    sigmas = jnp.array([0.2, 1.0, 5.0, 40.0])
+    itself = score.explained_variance(mixture, mixture, points, sigmas, key=jax.random.key(1))
+    np.testing.assert_allclose(itself.of_score, 1, atol=1e-12)
+    np.testing.assert_allclose(itself.of_denoiser, 1, atol=1e-12)
+    found = score.explained_variance(mixture, gaussian, points, sigmas, key=jax.random.key(1))
+    assert found.of_score[-1] > 0.9999
+    assert (found.simple_loss[:2] > found.loss[:2]).all()
+
+
+def test_halves_agree_on_a_law_and_not_on_their_rows(x64):
+    points = np.random.default_rng(0).normal(size=(400, 20))
+    one, other = points[:200], points[200:]
+    sigmas = jnp.array([0.3, 3.0])
+    fresh = np.random.default_rng(1).normal(size=(100, 20))
+    empirical = score.split_half_agreement(
+        score.Empirical().fit(one),
+        score.Empirical().fit(other),
+        fresh,
+        sigmas,
+        key=jax.random.key(0),
+    )
+    gaussian = score.split_half_agreement(
+        score.Gaussian().fit(one),
+        score.Gaussian().fit(other),
+        fresh,
+        sigmas,
+        key=jax.random.key(0),
+    )
+    assert empirical.difference[0] > 1 > 0.2 > gaussian.difference[0]
+    assert (gaussian.cosine > 0.85).all()
+    assert (gaussian.cosine > empirical.cosine).all()
+
+
+def test_bad_input_is_refused():
+    x = jnp.ones((30, 2))
+    gaussian = score.Gaussian().fit(np.eye(4, dtype=np.float32))
+    with refuses("y must have 2 columns"):
+        score.energy_distance(x, jnp.ones((30, 3)))
+    with refuses("at least 20 rows each"):
+        score.frechet_distance(x[:10], x)
+    with refuses("n must be at least 2"):
+        score.condensation_noise(gaussian, 1)
+    with refuses("sigmas must be finite and positive"):
+        model = score.Empirical().fit(x)
+        score.explained_variance(model, model, x, jnp.array([0.0]), key=jax.random.key(0))
