@@ -39,11 +39,12 @@ def information_example(results):
 
 
 def score_example(results):
-    """Empirical wins at high noise, Gaussian at low noise; transport is invertible."""
+    """Empirical loses at low noise, and the skip saves evaluations at equal quality."""
     assert results["Gaussian", 0.3] < 0.1 < 10 < results["KDE", 0.3]
     assert results["Gaussian", 4.0] < 1e-3
-    assert abs(results["spread"] - 5**0.5) < 3 * 5**0.5 / 4000**0.5
-    assert results["return"] < 1e-2
+    whole, skip = results["whole"], results["skip"]
+    assert skip[0] < 0.7 * whole[0]
+    assert skip[1] < 1.2 * whole[1]
 
 
 def quantile_example(results):

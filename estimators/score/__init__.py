@@ -23,11 +23,12 @@ from estimators.score._denoisers import (
     metropolis,
     train_denoiser,
 )
-from estimators.score._inverse import Guided, Observation, guided, posterior, red_diff
+from estimators.score._inverse import METHODS, Guided, Observation, guided, posterior, red_diff
 from estimators.score._judgement import (
     Agreement,
     Distance,
     Explained,
+    NoiseRange,
     condensation_noise,
     energy_distance,
     explained_variance,
@@ -36,6 +37,7 @@ from estimators.score._judgement import (
     memorised_share,
     sliced_wasserstein,
     split_half_agreement,
+    suggest_noise,
 )
 from estimators.score._likelihood import Likelihood, log_likelihood
 from estimators.score._models import (
@@ -78,6 +80,7 @@ from estimators.score._schedules import cosine_schedule, edm_schedule, log_unifo
 from estimators.score._teleport import Certificate, Landing, Teleport, certificate, flow
 
 __all__ = [
+    "METHODS",
     "Agreement",
     "AnalyticModel",
     "Ancestral",
@@ -106,6 +109,7 @@ __all__ = [
     "MixtureInfo",
     "Multiplicative",
     "MultistepDPM",
+    "NoiseRange",
     "Noised",
     "Observation",
     "Parametrisation",
@@ -141,5 +145,6 @@ __all__ = [
     "sample",
     "sliced_wasserstein",
     "split_half_agreement",
+    "suggest_noise",
     "train_denoiser",
 ]

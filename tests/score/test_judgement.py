@@ -43,6 +43,19 @@ def test_memorisation_of_digits():
         assert abs(share - expected) < 4 * (expected * (1 - expected) / 1000) ** 0.5 + 0.02
 
 
+def test_the_suggested_noise_meets_its_divergence(x64):
+    """The divergence of the noised Gaussian from pure noise, by the textbook formula."""
+    points = 3 + np.random.default_rng(0).normal(size=(300, 5)) * np.linspace(0.2, 2, 5)
+    for rank in (None, 2):
+        gaussian = score.Gaussian(rank).fit(points)
+        found = score.suggest_noise(gaussian, 0.02)
+        variance = float(found.sigma_max) ** 2
+        rest = [float(gaussian.floor)] * (5 - gaussian.eigenvalues.size)
+        ratios = np.concatenate([gaussian.eigenvalues, rest]) / variance
+        divergence = 0.5 * (np.sum(ratios - np.log1p(ratios)) + np.sum(gaussian.mean**2) / variance)
+        np.testing.assert_allclose(divergence, 0.02, rtol=1e-4)
+
+
 def pair(n=400, d=3, shift=1.0):
     generator = np.random.default_rng(0)
     x = generator.normal(size=(n, d))

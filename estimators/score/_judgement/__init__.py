@@ -14,11 +14,13 @@ from estimators.score._judgement._explained import (
     explained_variance,
     split_half_agreement,
 )
+from estimators.score._judgement._noise_range import NoiseRange, suggest_noise
 
 __all__ = [
     "Agreement",
     "Distance",
     "Explained",
+    "NoiseRange",
     "condensation_noise",
     "energy_distance",
     "explained_variance",
@@ -27,4 +29,5 @@ __all__ = [
     "memorised_share",
     "sliced_wasserstein",
     "split_half_agreement",
+    "suggest_noise",
 ]
