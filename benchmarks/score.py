@@ -105,7 +105,7 @@ def runs(model, gaussian, mixture, held, sampler, key):
 
 def table(title, model, gaussian, mixture, held, seeds):
     """One model's table: means over the seeds, with standard errors."""
-    print(f"\n### {title}\n")
+    print(f"\n## {title}\n")
     at = held.skip_sigma(TOLERANCE)
     print(f"Certified: {TOLERANCE} nats from sigma {at:.2f} on.")
     references = [fine(model, jax.random.key(1000 + seed)) for seed in range(seeds)]
@@ -158,7 +158,7 @@ def quality(seeds):
 
 def training():
     """Preconditionings against the closed forms, by noise level, early and late."""
-    print("\n### Preconditioning\n")
+    print("\n## Preconditioning\n")
     print(
         "Squared denoising error on 297 digits held out, by noise level. A network trains on 1500;"
     )
@@ -212,7 +212,7 @@ def timed(function, repeats=7):
 
 def speed():
     """Low-rank scores and fits against their matrix products."""
-    print("\n### Speed\n")
+    print("\n## Speed\n")
     d, rank, batch = 3072, 128, 1024
     rows = jax.random.normal(jax.random.key(0), (20_000, d)) / (1 + jnp.arange(d))[None]
     start = time.perf_counter()

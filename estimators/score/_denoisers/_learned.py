@@ -14,14 +14,14 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int, Real
+from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Stored
 from estimators.score._models import FittedGaussian, ScoreModel
 from estimators.score._models._gaussian import by_mode
 from estimators.score._models._model import as_noised
 from estimators.score._teleport import Certificate, Teleport
-from estimators.training import STATUS, History
+from estimators.training import Result
 
 # Which of the three factors act by mode; the others by the mean variance.
 PRECONDITIONINGS = {
@@ -29,28 +29,6 @@ PRECONDITIONINGS = {
     "hybrid": ("skip", "out"),
     "spectral": ("skip", "out", "into"),
 }
-
-
-class DenoiserInfo(Stored):
-    """How training went; see `train_denoiser`.
-
-    Attributes:
-        history: the losses, as `training.minimise` returns them; the validation losses are of
-            the averaged network on rows held out.
-        steps: updates made.
-        best_step: updates after which the network was taken.
-        status_code: index of the status in `training.STATUS`.
-    """
-
-    history: History
-    steps: Int[Array, ""]
-    best_step: Int[Array, ""]
-    status_code: Int[Array, ""]
-
-    @property
-    def status(self) -> str:
-        """Why training ended, see `training.STATUS`."""
-        return STATUS[int(self.status_code)]
 
 
 class LearnedDenoiser(ScoreModel):
@@ -61,14 +39,15 @@ class LearnedDenoiser(ScoreModel):
         gaussian: the Gaussian of the training rows.
         certificate: divergence from that Gaussian at each noise, on rows held out; None before
             training.
-        info: how training went, None before.
+        info: how training went, as `training.minimise` says it, without the parameters; None
+            before.
         preconditioning: "edm", "hybrid" or "spectral".
     """
 
     network: Callable
     gaussian: FittedGaussian
     certificate: Certificate | None
-    info: DenoiserInfo | None
+    info: Result | None
     preconditioning: str = eqx.field(static=True)
 
     @property

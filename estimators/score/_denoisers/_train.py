@@ -14,7 +14,6 @@ from jaxtyping import Array, ArrayLike, Key, Real
 from estimators._core import checks
 from estimators.score._denoisers._learned import (
     PRECONDITIONINGS,
-    DenoiserInfo,
     LearnedDenoiser,
     Scaling,
     precondition,
@@ -128,7 +127,7 @@ def train_denoiser(
         progress=progress,
     )
     trained = result.parameters["average"]
-    info = DenoiserInfo(result.history, result.steps, result.best_step, result.status_code)
+    info = eqx.tree_at(lambda result: result.parameters, result, None)
     model = LearnedDenoiser(trained, gaussian, None, info, preconditioning)
     held_certificate = certificate(gaussian, model, validation, key=of_certificate)
     model = LearnedDenoiser(trained, gaussian, held_certificate, info, preconditioning)
