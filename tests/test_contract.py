@@ -498,6 +498,10 @@ TABLE = [
 
 # Rows that differ from one above by an option: with the tests that compile for minutes.
 VARIANTS = {
+    "KDE(weights)",
+    "KSG(one column each)",
+    "Gaussian(rank=1)",
+    "Aggregator('coarse')",
     "KDE('scott')",
     "KDE('silverman')",
     "KDE(0.4)",

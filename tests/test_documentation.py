@@ -112,7 +112,10 @@ def test_example(name, capsys):
     JUDGES[name](namespace["results"])
 
 
+# Training, or choosing among many estimators: each takes half a minute to compile.
 EXAMPLE_TRAINS = {
+    "estimators.density._kde",
+    "estimators.score._denoisers._unet",
     "estimators.information._mist._adapt",
     "estimators.information._neural._neural_bound",
 }

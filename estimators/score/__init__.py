@@ -23,7 +23,7 @@ from estimators.score._denoisers import (
     metropolis,
     train_denoiser,
 )
-from estimators.score._inverse import METHODS, Guided, Observation, guided, posterior, red_diff
+from estimators.score._inverse import Guided, Observation, guided, posterior, red_diff
 from estimators.score._judgement import (
     Agreement,
     Distance,
@@ -80,7 +80,6 @@ from estimators.score._schedules import cosine_schedule, edm_schedule, log_unifo
 from estimators.score._teleport import Certificate, Landing, Teleport, certificate, flow
 
 __all__ = [
-    "METHODS",
     "Agreement",
     "AnalyticModel",
     "Ancestral",

@@ -6,15 +6,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from estimators._core import Stored, checks
-from estimators.score._models import AnalyticModel, ScoreModel
-from estimators.score._models._model import as_model, as_noised
+from estimators.score._models import (
+    AnalyticModel,
+    ScoreModel,
+    as_model,
+    as_noised,
+)
 
 
 class Likelihood(Stored):
     """What `log_likelihood` returns.
 
     Attributes:
-        value: `(*batch,)`, log density at the lowest noise, nats.
+        value: `(*batch,)`, log density at the lowest noise, nats; NaN where the solver failed.
         standard_error: `(*batch,)`, of the estimated divergence; 0 where it is exact.
         noised: `(*batch, d)`, where the flow arrives at the highest noise.
     """
@@ -49,7 +53,7 @@ def log_likelihood(
         sigma_max: where it ends.
         probes: None takes the exact divergence, d derivatives for each evaluation; a number
             takes as many random projections (Hutchinson 1989; Rademacher), whose mean is
-            unbiased and whose spread is the standard error.
+            unbiased and whose spread is the standard error; every row has its own.
         key: for the probes.
         tolerance: relative and absolute, of the adaptive solver (diffrax, Tsitouras 5).
 
@@ -73,20 +77,22 @@ def log_likelihood(
     x, _ = as_noised(model, x, sigma=sigma_min)
     for name, value in (("sigma_min", sigma_min), ("tolerance", tolerance)):
         checks.positive(name, value)
+    checks.positive("sigma_max", sigma_max)
     if not sigma_max > sigma_min:
         raise ValueError(f"sigma_max must be above sigma_min = {sigma_min}; got {sigma_max}")
     if not isinstance(closing, AnalyticModel):
         raise ValueError(f"closing must be an analytic model; got {type(closing).__name__}")
+    rows = x.reshape(-1, x.shape[-1])
+    count, d = rows.shape
     if probes is None:
-        directions = jnp.eye(x.shape[-1], dtype=x.dtype)
+        directions = jnp.eye(d, dtype=x.dtype)
     else:
         probes = checks.integer("probes", probes, at_least=1)
         if key is None:
             raise ValueError("key must be given for random probes; got None")
-        shape = (probes, x.shape[-1])
+        shape = (count, probes, d)
         directions = jax.random.rademacher(checks.as_key(key), shape, x.dtype)
     ends = jnp.log(jnp.asarray([sigma_min, sigma_max], x.dtype))
-    rows = x.reshape(-1, x.shape[-1])
     noised, traces = _integrate(model, rows, ends, directions, jnp.asarray(tolerance, x.dtype))
     if probes is None:
         grown, error = jnp.sum(traces, -1), jnp.zeros_like(traces[:, 0])
@@ -102,14 +108,16 @@ def log_likelihood(
 
 @eqx.filter_jit
 def _integrate(model, rows, ends, directions, tolerance):
-    """The flow of every row in log sigma, and the integral of v . (dx/dt)' v for each v."""
+    """The flow of every row in log sigma, and the integral of v . (dx/dt)' v for each v, which
+    are those of all rows or each row's own.
+    """
     try:
         import diffrax
     except ImportError as error:
         message = "log_likelihood needs diffrax: pip install 'estimators[score]'"
         raise ImportError(message) from error
 
-    def field(time, state, _):
+    def field(time, state, directions):
         x, _ = state
 
         def velocity(x):
@@ -123,14 +131,16 @@ def _integrate(model, rows, ends, directions, tolerance):
         return slopes[0], traces
 
     def one(row):
-        start = row, jnp.zeros(directions.shape[0], row.dtype)
+        x, own = row
+        own = directions if own is None else own
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(field),
             diffrax.Tsit5(),
             t0=ends[0],
             t1=ends[1],
             dt0=None,
-            y0=start,
+            y0=(x, jnp.zeros(own.shape[0], x.dtype)),
+            args=own,
             stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
             max_steps=4096,
             throw=False,
@@ -139,4 +149,5 @@ def _integrate(model, rows, ends, directions, tolerance):
         x, traces = jax.tree.map(lambda a: a[-1], solution.ys)
         return jnp.where(fine, x, jnp.nan), jnp.where(fine, traces, jnp.nan)
 
-    return jax.lax.map(one, rows, batch_size=256)
+    probes = directions if directions.ndim == 3 else None
+    return jax.lax.map(one, (rows, probes), batch_size=256)

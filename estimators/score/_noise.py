@@ -17,8 +17,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Spec, Stored, checks
-from estimators.score._models import AnalyticModel, FittedGaussian, ScoreModel
-from estimators.score._models._model import as_noised
+from estimators.score._models import (
+    AnalyticModel,
+    FittedGaussian,
+    ScoreModel,
+    as_model,
+    as_noised,
+)
 
 PREDICTIONS = ("clean", "noise", "velocity", "flow", "score")
 
@@ -127,6 +132,9 @@ class Noised(Stored):
 
     model: ScoreModel
     parametrisation: Parametrisation
+
+    def __check_init__(self):
+        as_model("model", self.model)
 
     def score(
         self, x: Real[ArrayLike, "*batch d"], time: Real[ArrayLike, "..."]
@@ -250,7 +258,14 @@ class Predictor(ScoreModel):
 
 def _columns(parametrisation, time):
     """Signal and noise at each row, as columns."""
-    return parametrisation.alpha(time)[..., None], parametrisation.sigma(time)[..., None]
+    alpha, sigma = parametrisation.alpha(time)[..., None], parametrisation.sigma(time)[..., None]
+    inside = (alpha > 0) & (sigma >= 0)
+    if checks.is_concrete(inside) and not checks.holds(jnp.all, inside):
+        raise ValueError(
+            f"time must be where {type(parametrisation).__name__} has some signal and no negative "
+            f"noise (below 1, but for exploding variance); got {time}"
+        )
+    return jnp.where(inside, alpha, jnp.nan), sigma
 
 
 def _targets(x, clean, alpha, sigma):

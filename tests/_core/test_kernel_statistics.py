@@ -116,6 +116,7 @@ def test_the_far_tail(x64, dtype, tolerance):
     compare(narrow, expected, tolerance)
 
 
+@pytest.mark.thorough
 def test_derivatives(x64):
     """Against the identities in `log_sum`, and each field's gradient against differences."""
     queries, points, log_weights = problem(5, 40, 2)
@@ -147,6 +148,7 @@ def test_derivatives(x64):
     )
 
 
+@pytest.mark.thorough
 def test_gradients_are_finite_where_points_are_left_out():
     queries, points, log_weights = problem(5, 40, 2, jnp.float32)
     log_weights = log_weights.at[3].set(-jnp.inf)

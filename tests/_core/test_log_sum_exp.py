@@ -49,6 +49,7 @@ def test_gradient_equals_the_full_matrix(x64, m, n):
     chex.assert_trees_all_close(got, expected, rtol=0, atol=1e-11)
 
 
+@pytest.mark.thorough
 def test_second_derivatives(x64):
     arguments = (*problem(5, 40, 2), jnp.asarray(1.5))
     check_grads(

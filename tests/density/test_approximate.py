@@ -57,6 +57,7 @@ CASES = [  # d, bandwidth, relative error, sampled, at most this work
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("d", "bandwidth", "error", "sampled", "work"), CASES)
 def test_keeps_the_error_in_every_regime(d, bandwidth, error, sampled, work):
     """One order of the points; all 300 answers fail in under .05 of such data sets together,
@@ -105,6 +106,7 @@ def test_zero_error_is_the_exact_sum():
     np.testing.assert_allclose(inside.log_density, got.log_density, rtol=0, atol=2e-5)
 
 
+@pytest.mark.thorough
 def test_weights_and_widths():
     points = normal(0, 8000, 2)
     weights = jax.random.uniform(jax.random.key(3), (8000,))

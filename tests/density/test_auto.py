@@ -91,6 +91,7 @@ def test_both_precisions_choose_the_same_and_files_keep_it(x64, tmp_path):
     assert str(loaded.info.selection) == str(double.info.selection)
 
 
+@pytest.mark.thorough
 def test_it_is_refused_inside_jit_and_the_fitted_density_is_not():
     points = jax.random.normal(jax.random.key(0), (40, 1))
     with pytest.raises(ValueError, match="outside jit"):

@@ -56,6 +56,7 @@ def test_the_maximum_is_the_maximum(x64, law):
     assert fitted.info.steps <= 12
 
 
+@pytest.mark.thorough
 def test_copies_of_every_row_change_little(x64):
     """Each row twice: the naive likelihood grows without bound as h falls to zero."""
     points = np.random.default_rng(2).normal(size=(200, 3))
@@ -74,6 +75,7 @@ def test_large_tables_are_sampled_and_agree():
     np.testing.assert_allclose(half / sampled, 4.5 ** (1 / 8), rtol=0.05)
 
 
+@pytest.mark.thorough
 def test_the_bandwidth_has_a_derivative_in_the_data(x64):
     """By the implicit function theorem, although a loop found it."""
     points = jax.random.normal(jax.random.key(1), (80, 2))

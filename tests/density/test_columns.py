@@ -96,6 +96,7 @@ def test_ordered_by_hand(x64):
         np.testing.assert_allclose(np.exp(fitted.log_density(CODES)), expected, rtol=1e-14)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("by", ["reflection", "transform"])
 def test_no_mass_is_lost_at_a_bound(by):
     """Half-normal truth (n = 4000): plain kernels lose half of the density at zero."""

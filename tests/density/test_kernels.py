@@ -118,6 +118,7 @@ def test_draws_follow_the_kernel(kernel, d):
     assert stats.kstest(np.linalg.norm(draws, axis=1), law).pvalue > 1e-4
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kernel", ALL, ids=lambda kernel: type(kernel).__name__)
 def test_gradients(x64, kernel):
     """Against finite differences; finite at the edge, on a point and out of reach."""

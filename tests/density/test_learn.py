@@ -83,6 +83,7 @@ def divergence(fitted, law, fresh):
     return gap.mean(), gap.std() / len(gap) ** 0.5
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("covariance", ["full", "isotropic", "learned-diagonal"])
 def test_shrunken_centres_lose_an_order_of_magnitude_on_a_normal_law(covariance):
     """The specification's figures: .343 plain, .019 with (a, h), .016 a Gaussian fit."""

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from kernels import mixture
 from scipy import stats
 
@@ -29,6 +30,7 @@ def test_level_of_a_normal_law(x64):
             assert region.samples == 4096
 
 
+@pytest.mark.thorough
 def test_mass_and_error_over_replications():
     """500 keys. The mean mass is the coverage within 4 errors; the spread of the level is the
     reported error within 10 % (its own error is 3.2 %, that of the reported mean below 2 %).

@@ -152,6 +152,7 @@ def test_vmap_and_gradient_in_the_values(x64):
         np.testing.assert_allclose(jax.grad(value)(at[0])[i], slope, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_gradient_passes_to_the_bandwidth(x64):
     points = np.random.default_rng(4).normal(size=(20, 3))
 

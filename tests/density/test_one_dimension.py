@@ -98,6 +98,7 @@ def test_a_level_in_a_gap_ends_in_the_gap(x64):
     assert density.cumulative_distribution(fitted, value[None]) == 0.5
 
 
+@pytest.mark.thorough
 def test_derivatives_of_the_distribution(x64):
     fitted, *_ = fit(n=60)
     at = jnp.array([-51.0])

@@ -138,6 +138,7 @@ def test_columns_that_tell_nothing_are_smoothed_out():
     np.testing.assert_allclose(fitted.bandwidth[0], alone.bandwidth[0], rtol=0.1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rule", ["loo", "scott"])
 def test_units_do_not_matter(x64, rule):
     table, kinds = mixed(200)
@@ -150,6 +151,7 @@ def test_units_do_not_matter(x64, rule):
     np.testing.assert_allclose(got, plain.log_density(table), atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_draws_follow_the_estimate(x64):
     """Marginals of 20 000 draws: Kolmogorov-Smirnov and chi-square at level 1e-5 each."""
     table, kinds = mixed(40)

@@ -102,6 +102,7 @@ def test_participation_and_index_follow_the_theory(ratio, participation):
     assert (got.code != 0).all()
 
 
+@pytest.mark.thorough
 def test_the_search_takes_few_passes(monkeypatch):
     """Five to seven evaluations for 300 queries, whatever the bandwidth to start from."""
     points = jax.random.normal(jax.random.key(0), (2000, 16))
@@ -213,6 +214,7 @@ def test_kernels_of_one_row_vary_together(x64, unequal):
     np.testing.assert_allclose(got.standard_error[offered] ** 2, variance[offered], rtol=1e-8)
 
 
+@pytest.mark.thorough
 def test_derivatives(x64):
     points, weights, queries = problem()
     queries = 0.5 * queries[0]

@@ -104,6 +104,7 @@ def test_normal_data_give_nearly_the_best_bandwidth():
     assert abs(bandwidth.mean() / (1.0592 * 1000**-0.2) - 1) < 0.1
 
 
+@pytest.mark.thorough
 def test_it_beats_silverman_on_separate_clusters():
     """Integrated squared error over 20 data sets of 400: smaller in every one, by a factor of 5."""
     grid = jnp.linspace(-14.0, 14.0, 1401)

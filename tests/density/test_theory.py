@@ -234,6 +234,7 @@ def test_index_of_a_simulation(simulated, multiple):
     assert abs(np.median(np.asarray(got.stable_index / m)) - 1) < 0.2
 
 
+@pytest.mark.thorough
 def test_derivatives(x64):
     values, position = jnp.linspace(0.5, 2.0, 6), jnp.linspace(0.3, 2.0, 6)
 

@@ -33,6 +33,7 @@ def test_abramson_widths_go_as_the_root_of_the_density(x64):
     np.testing.assert_allclose(fitted.widths, expected, rtol=1e-10)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("widths", ["nearest", "abramson"])
 def test_unequal_widths_are_a_sum_of_unequal_kernels(x64, widths):
     fitted = density.KDE("loo", widths=widths).fit(POINTS)
@@ -53,6 +54,7 @@ def test_unequal_widths_are_a_sum_of_unequal_kernels(x64, widths):
     np.testing.assert_allclose(fitted.score(queries)[:, 0], slope, atol=1e-7)
 
 
+@pytest.mark.thorough
 def test_nearest_widths_help_where_scales_differ():
     """Held-out gain on a narrow and a wide cluster above 4 standard errors."""
     generator = np.random.default_rng(1)
@@ -84,6 +86,7 @@ def test_other_kernels_equal_scikit_learn(x64, kernel, name, factor):
     np.testing.assert_allclose(np.cov(draws.T), expected, rtol=0.15, atol=0.1)
 
 
+@pytest.mark.thorough
 def test_leave_one_out_chooses_the_bandwidth_of_a_student_kernel(x64):
     kernel = density.Student(5.0)
     fitted = density.KDE("loo", kernel=kernel).fit(POINTS)
@@ -97,6 +100,7 @@ def test_leave_one_out_chooses_the_bandwidth_of_a_student_kernel(x64):
     np.testing.assert_allclose(fitted.info.factor, best.x, rtol=1e-3)
 
 
+@pytest.mark.thorough
 def test_mixture_of_scales_has_the_best_shares(x64):
     plain = density.KDE("loo").fit(POINTS)
     mixed = density.mix_scales(plain, (0.5, 1.0, 2.0))

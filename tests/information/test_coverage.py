@@ -25,6 +25,7 @@ def replicate(spec, name, n, replicates=REPLICATES):
     return tuple(map(np.asarray, run(jax.random.split(jax.random.key(11), replicates))))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("spec", [information.KSG(), information.GaussianCopula()])
 def test_the_interval_covers_where_the_estimator_is_unbiased(spec):
     # The tables promise .96 and .88. A coverage of .88 leaves [.81, .95] in 400 data sets with

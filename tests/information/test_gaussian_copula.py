@@ -46,6 +46,7 @@ def test_against_scipy(n, dx, dy):
     assert float(information.gaussian_copula(x, y)) == float(estimate.value)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("n", "dx", "dy"), [(30, 1, 1), (30, 5, 5), (100, 2, 3), (1000, 5, 5)])
 def test_mean_under_independence_is_zero(n, dx, dy):
     # Within 4 Monte Carlo standard errors: false alarm 6e-5 a case. Without the correction the

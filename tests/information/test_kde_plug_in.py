@@ -81,6 +81,7 @@ def test_gradients():
     check_grads(of, (x, x + noise, 1.2), order=1, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_bandwidth_is_a_leaf():
     x, noise = jax.random.normal(jax.random.key(0), (2, 60, 1))
     scales = jnp.array([0.5, 1.0, 2.0])

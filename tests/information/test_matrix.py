@@ -32,6 +32,7 @@ def test_intervals_are_those_of_the_estimate():
     assert np.isinf(np.diag(found.upper)).all()
 
 
+@pytest.mark.thorough
 def test_another_estimator():
     data, spec = table(), information.GaussianCopula()
     options = {"key": KEY, "permutations": 199}

@@ -42,6 +42,7 @@ def test_tight_for_the_best_critic(x64, bound):
     assert abs(jnp.mean(spreads) / 400**0.5 / error - 1) < 0.2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("bound", BOUNDS)
 def test_below_the_truth_for_other_critics(x64, bound):
     """A critic that is half of the best one: lower by far more than 5 standard errors."""
@@ -83,6 +84,7 @@ def test_scores_of_all_pairs_are_those_of_the_network():
             np.testing.assert_allclose(scores[i, j], critic[1](hidden)[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("bound", ["infonce", "smile"])
 def test_a_trained_bound(bound):
     """Known truths: the estimate lies between .7 of it and 3 standard errors above."""
@@ -95,6 +97,7 @@ def test_a_trained_bound(bound):
     assert abs(alone.value) < 0.03
 
 
+@pytest.mark.thorough
 def test_the_same_key_gives_the_same_bound():
     x, noise = jax.random.normal(jax.random.key(0), (2, 200, 1))
     spec = NeuralBound(steps=100)

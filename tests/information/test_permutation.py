@@ -103,6 +103,7 @@ def test_matrix_discovers_a_dependence_without_correlation():
     assert float(found.p_value[0, 1]) == pytest.approx(p)
 
 
+@pytest.mark.thorough
 def test_matrix_keeps_its_level():
     # 60 tables of 4 independent columns, one of them discrete, reported at rate .2: some pair is
     # reported in at most 12 on average, in more than 25 with probability 1e-4.

@@ -250,6 +250,7 @@ def same_but_for_the_time(one, other):
     return {**one, "created": None} == {**other, "created": None}
 
 
+@pytest.mark.thorough
 def test_one_seed_one_report_another_seed_another(messy_file):
     with pytest.MonkeyPatch.context() as patch, jax.enable_x64(True):
         cheap_models(patch)
@@ -307,6 +308,7 @@ def test_an_infinite_interval_is_called_so_in_text_and_page(infinite):
 # --- Tables of which some sections can say nothing. ---------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_single_column_that_is_the_target(table):
     with jax.enable_x64(True):
         result = report.run(table([["a"], *rows(60, 1).tolist()]), target="a", quiet=True)
@@ -363,6 +365,7 @@ def judged(table):
     return judge
 
 
+@pytest.mark.thorough
 def test_counts_that_agree_nine_times_in_ten_are_dependent(judged):
     generator = np.random.default_rng(0)
     first = generator.integers(0, 3, 300)
@@ -389,6 +392,7 @@ def test_names_beyond_the_font_are_no_reason_to_warn(messy):
     assert "東京" in "".join(Page(report.as_html(renamed)).drawn)
 
 
+@pytest.mark.thorough
 def test_scores_in_small_units_are_printed_in_figures(messy):
     small = json.loads(json.dumps(messy))
     for row in small["prediction"]["models"]:

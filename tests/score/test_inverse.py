@@ -79,6 +79,25 @@ def test_samples_reach_the_exact_posterior(method):
         assert (abs(got.mean(0) - exact.means[0]) < 0.1 * spread).all()
 
 
+def test_a_precise_observation_leaves_its_variance_in_float32():
+    """Noise 1e-4 of a unit prior: a difference of covariances would have no digits left."""
+    model = score.Gaussian().fit(np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32))
+    operator = jnp.array([[1.0, 0.0]])
+    after = score.posterior(model, score.Observation(operator, jnp.ones(1), 1e-4))
+    np.testing.assert_allclose(jnp.sqrt(after.eigenvalues.min()), 1e-4, rtol=1e-2)
+
+
+def test_moments_stay_finite_for_a_network():
+    """The Jacobian of a network need not be that of a posterior mean."""
+    points = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
+    network = score.ResidualNetwork(3, width=8, depth=1, key=jax.random.key(0))
+    noisy = jax.tree.map(lambda a: a + 0.7, network)
+    model = score.LearnedDenoiser(noisy, score.Gaussian().fit(points), None, None, "edm")
+    pulled = score.guided(model, seen(np.float32))
+    for sigma in (0.1, 1.0, 10.0):
+        assert jnp.isfinite(pulled.denoise(points[:20], sigma)).all()
+
+
 def test_dps_draws_near_what_was_seen():
     model, observation = prior("mixture", np.float32), seen(np.float32)
     levels = score.edm_schedule(100, sigma_max=40.0)
@@ -112,6 +131,10 @@ def test_bad_input_is_refused():
     model, observation = prior("gaussian", np.float32), seen(np.float32)
     with refuses("operator must have 3 columns"):
         score.posterior(model, score.Observation(jnp.ones((1, 2)), jnp.ones(1), 0.1))
+    with refuses("model must be a FittedGaussian or a FittedMixture"):
+        score.posterior(score.Empirical().fit(jnp.ones((4, 3))), observation)
+    with refuses("observation must be a score.Observation"):
+        score.guided(model, jnp.ones(3))
     with refuses("noise must be finite and positive"):
         score.Observation(jnp.ones((1, 2)), jnp.ones(1), 0.0)
     with refuses("value must have length 1"):

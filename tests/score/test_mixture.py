@@ -8,6 +8,7 @@ from scipy import stats
 from sklearn.mixture import GaussianMixture
 
 from estimators import score
+from estimators.score._models import _spectrum
 from estimators.testing import refuses
 
 
@@ -131,6 +132,8 @@ def test_bad_input_is_refused():
         score.Mixture(301).fit(points, key=key)
     with refuses("rank must be at most the 4 columns"):
         score.Mixture(2, 5).fit(points, key=key)
+    with refuses("rank must be at most 3: 4 rows span"):
+        score.Mixture(2, 4).fit(points[:4], key=key)
     with refuses("components must be a whole number >= 1"):
         score.Mixture(0)
     with refuses("points must be finite"):
@@ -139,9 +142,37 @@ def test_bad_input_is_refused():
         score.Mixture(2, tolerance=0.0)
 
 
+def test_the_subspace_route_reaches_the_likelihood_of_the_exact_one(x64, monkeypatch):
+    generator = np.random.default_rng(0)
+    scales = 1.0 / np.arange(1, 41)
+    points = generator.normal(size=(310, 40)) * scales
+    points[:150, :3] += 6
+    exact = score.Mixture(2, 12).fit(points, key=jax.random.key(0))
+    monkeypatch.setattr(_spectrum, "route", lambda *shape: "subspace")
+    found = score.Mixture(2, 12).fit(points[:309], key=jax.random.key(0))  # compiled anew
+    assert int(found.info.status) == 0
+    # One row fewer of 310, and modes that mix where they are nearly equal.
+    np.testing.assert_allclose(found.info.log_likelihood, exact.info.log_likelihood, atol=0.15)
+    gram = jnp.einsum("kdr,kds->krs", found.basis, found.basis)
+    np.testing.assert_allclose(gram, jnp.stack([jnp.eye(12)] * 2), atol=1e-10)
+
+
+def test_noise_that_is_not_allowed_gives_nan_inside_jit():
+    points = clusters(dtype=np.float32)
+    mixture = score.Mixture(2).fit(points, key=jax.random.key(0))
+    empirical = score.Empirical().fit(points)
+    for model, sigma in ((mixture, -1.0), (empirical, 0.0), (empirical, -1.0)):
+        value = jax.jit(lambda s, m=model: m.score(points[:2], s))(sigma)
+        assert jnp.isnan(value).all()
+    with refuses("sigma must be finite and positive"):
+        empirical.denoise(points[:2], 0.0)
+
+
 def test_copies_of_one_row_have_no_variance_but_a_fit():
     """All seeds coincide; the floor is the regularisation, here of a variance of zero."""
     points = np.concatenate([np.ones((20, 2)), np.zeros((20, 2))]).astype(np.float32)
+    with refuses("points must give every component some variance"):
+        score.Mixture(2, regularisation=0.0).fit(0 * points, key=jax.random.key(0))
     fitted = score.Mixture(2).fit(points, key=jax.random.key(0))
     assert jnp.isfinite(fitted.score(points, 0.1)).all()
     np.testing.assert_allclose(np.sort(fitted.means[:, 0]), [0, 1], atol=1e-6)

@@ -73,6 +73,8 @@ def test_bad_input_is_refused():
     fitted = gaussian(dtype=np.float32)
     with refuses("what must be one of"):
         score.Noised(fitted, score.FlowMatching()).predict(jnp.ones((1, 3)), 0.5, "epsilon")
+    with refuses("time must be where FlowMatching has some signal"):
+        score.Noised(fitted, score.FlowMatching()).score(jnp.ones((1, 3)), 1.0)
     with refuses("predicts must be one of"):
         score.Predictor(lambda x, t: x, 3, score.FlowMatching(), "x0")
     predictor = score.Predictor(lambda x, t: x, 3, score.FlowMatching(), "clean")

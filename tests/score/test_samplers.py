@@ -187,6 +187,28 @@ def test_under_vmap_and_grad(x64):
     check_grads(run, (start[0],), order=1, modes=["rev"], rtol=1e-6)
 
 
+def test_a_start_of_another_precision_keeps_it(x64):
+    model = gaussian()
+    start = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    result = score.sample(model, start, score.edm_schedule(4), sampler=score.UniPC())
+    assert result.samples.dtype == np.float32
+    noise = score.initial_noise(
+        2, gaussian(np.float32), score.edm_schedule(4), key=jax.random.key(0)
+    )
+    assert noise.dtype == np.float32
+
+
+def test_many_small_steps_keep_their_digits():
+    """UniPC's weights are differences that cancel in float32; of a thousand steps only their own
+    roundings may show, 1000 times 5 times 6e-8 at most.
+    """
+    model = gaussian(np.float32)
+    start = model.sample(50, 2.0, key=jax.random.key(0))
+    levels = np.geomspace(2.0, 1.0, 1000)
+    got = score.sample(model, start, levels, sampler=score.UniPC()).samples
+    np.testing.assert_allclose(got, model.transport(start, 2.0, 1.0), atol=3e-4)
+
+
 def test_trajectory_and_guidance():
     model = gaussian(np.float32)
     start = 80.0 * jax.random.normal(jax.random.key(0), (5, 4))

@@ -114,5 +114,9 @@ def test_what_cannot_be_fitted_is_refused():
         score.Gaussian(shrinkage=1.5)
     with refuses("shrinkage must be one of 'ledoit-wolf', 'oas'"):
         score.Gaussian(shrinkage="lw")
+    with refuses("weights must be None with shrinkage='oas'"):
+        score.Gaussian(shrinkage="oas").fit(points, np.ones(5, np.float32))
+    with refuses("weights must be positive for at least 2 rows"):
+        score.Gaussian().fit(points, np.eye(5, dtype=np.float32)[0])
     with refuses("needs all 2048 eigenvalues"):
         score.Gaussian(2, shrinkage="oas").fit(jnp.ones((1500, 2048)))

@@ -17,9 +17,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Stored
-from estimators.score._models import FittedGaussian, ScoreModel
-from estimators.score._models._gaussian import by_mode
-from estimators.score._models._model import as_noised
+from estimators.score._models import (
+    FittedGaussian,
+    ScoreModel,
+    as_noised,
+    by_mode,
+)
 from estimators.score._teleport import Certificate, Teleport
 from estimators.training import Result
 
@@ -66,7 +69,7 @@ class LearnedDenoiser(ScoreModel):
         self, x: Real[ArrayLike, "*batch d"], sigma: Real[ArrayLike, "..."]
     ) -> Float[Array, "*batch d"]:
         """Posterior mean of the clean point given `x` at noise `sigma`, as learned."""
-        x, sigma = as_noised(self, x, sigma=sigma)
+        x, sigma = as_noised(self, x, positive=True, sigma=sigma)
         rows = x.reshape(-1, x.shape[-1])
         scaling = Scaling(self.gaussian, self.preconditioning)
         return _denoise(self.network, scaling, rows, sigma.reshape(-1)).reshape(x.shape)
@@ -88,9 +91,7 @@ class Scaling(Stored):
     @property
     def mean_variance(self) -> Float[Array, ""]:
         """Of a column."""
-        d, rank = self.gaussian.basis.shape
-        total = jnp.sum(self.gaussian.eigenvalues) + (d - rank) * self.gaussian.floor
-        return total / d
+        return self.gaussian.total_variance / self.gaussian.dimension
 
     def weight(self, sigma):
         """One over the mean square of `out`: errors count relative to what there is to learn."""

@@ -4,7 +4,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from estimators._core import Stored, checks
-from estimators.score._models import AnalyticModel, ScoreModel
+from estimators.score._models import (
+    AnalyticModel,
+    ScoreModel,
+    as_model,
+)
 
 
 class Multiplicative(Stored):
@@ -31,6 +35,9 @@ class Multiplicative(Stored):
     """
 
     model: ScoreModel
+
+    def __check_init__(self):
+        as_model("model", self.model)
 
     def score(
         self, x: Real[ArrayLike, "*batch d"], sigma: Real[ArrayLike, "..."]

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Key
 
 from estimators._core import Stored, checks
 
-_FREQUENCIES = 16
+FREQUENCIES = 16
 
 
 class ResidualNetwork(Stored):
@@ -45,7 +45,7 @@ class ResidualNetwork(Stored):
             return eqx.nn.Linear(inputs, outputs, key=next(keys))
 
         self.into = layer(columns, width)
-        self.of_time = layer(2 * _FREQUENCIES, width)
+        self.of_time = layer(2 * FREQUENCIES, width)
         self.blocks = tuple(
             (layer(width, width), layer(width, width), layer(width, width)) for _ in range(depth)
         )
@@ -64,8 +64,8 @@ class ResidualNetwork(Stored):
 
 
 def features(times: Float[Array, " m"]) -> Float[Array, "m features"]:
-    """Sines and cosines of the time, from one turn a unit to some hundreds."""
-    frequencies = jnp.geomspace(0.25, 16.0, _FREQUENCIES, dtype=times.dtype)
+    """Sines and cosines of the time, from a quarter of a turn a unit to sixteen."""
+    frequencies = jnp.geomspace(0.25, 16.0, FREQUENCIES, dtype=times.dtype)
     angles = 2 * jnp.pi * times[:, None] * frequencies[None]
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1)
 

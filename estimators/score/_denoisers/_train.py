@@ -12,23 +12,26 @@ import optax
 from jaxtyping import Array, ArrayLike, Key, Real
 
 from estimators._core import checks
+from estimators._core._blocks import map_blocks
 from estimators.score._denoisers._learned import (
     PRECONDITIONINGS,
     LearnedDenoiser,
     Scaling,
     precondition,
 )
-from estimators.score._models import Gaussian
+from estimators.score._judgement import suggest_noise
+from estimators.score._models import (
+    FittedGaussian,
+    Gaussian,
+)
 from estimators.score._teleport import certificate
 from estimators.training import Report, batch, minimise
 
-# Karras et al. draw ln sigma from N(-1.2, 1.2^2) for data of standard deviation 1/2.
-LOG_SIGMA_MEAN, LOG_SIGMA_SPREAD = -0.5, 1.2
 _VALIDATION_DRAWS = 4
 
 
 class DenoiserWarning(UserWarning):
-    """The network denoises worse than the Gaussian closed form at some noise levels."""
+    """Training diverged, or the network denoises worse than the closed form at some noise."""
 
 
 def train_denoiser(
@@ -42,8 +45,9 @@ def train_denoiser(
     batch_size: int = 256,
     learning_rate: float = 1e-3,
     averaging: float = 0.999,
-    log_sigma_mean: float = LOG_SIGMA_MEAN,
-    log_sigma_spread: float = LOG_SIGMA_SPREAD,
+    log_sigma_mean: float | None = None,
+    log_sigma_spread: float | None = None,
+    gaussian: FittedGaussian | None = None,
     patience: int | None = None,
     checkpoint: str | os.PathLike | None = None,
     progress: bool | Callable[[Report], object] | None = None,
@@ -68,14 +72,18 @@ def train_denoiser(
         batch_size: rows a step.
         learning_rate: at the start; it falls to zero.
         averaging: decay of the average, for each step.
-        log_sigma_mean: mean of ln sigma, relative to the data's mean standard deviation.
-        log_sigma_spread: its standard deviation.
+        log_sigma_mean: mean of ln sigma; None is that of `suggest_noise`.
+        log_sigma_spread: its standard deviation; None likewise.
+        gaussian: the closed form to build in; None fits all modes of `points`. Give one of low
+            rank where columns are many, a shrunken one where rows are hardly more: a mode of no
+            variance cannot be learned by "hybrid" and "spectral".
         patience: stop after so many validations, one every hundred steps, without a better one.
         checkpoint: see `training.minimise`.
         progress: see `training.minimise`.
 
     Raises:
-        ValueError: for shapes that do not fit, or an argument out of its range.
+        ValueError: for shapes that do not fit (of rows, or of what the network returns), or an
+            argument out of its range.
 
     Example:
         >>> import jax
@@ -94,7 +102,8 @@ def train_denoiser(
     """
     points = checks.as_points("points", points, at_least=4)
     checks.one_of("preconditioning", preconditioning, tuple(PRECONDITIONINGS))
-    checks.positive("log_sigma_spread", log_sigma_spread)
+    if log_sigma_spread is not None:
+        checks.positive("log_sigma_spread", log_sigma_spread)
     checks.positive("learning_rate", learning_rate)
     checks.probability("averaging", averaging)
     batch_size = checks.integer("batch_size", batch_size, at_least=1)
@@ -105,12 +114,24 @@ def train_denoiser(
         held = max(2, points.shape[0] // 10)
         points, validation = points[order[held:]], points[order[:held]]
     else:
-        validation = checks.as_points("validation", validation, dimension=points.shape[1])
+        d = points.shape[1]
+        validation = checks.as_points("validation", validation, dimension=d, at_least=2)
         validation = validation.astype(points.dtype)
-    gaussian = Gaussian().fit(points)
+    _try("network", network, points)
+    if gaussian is None:
+        gaussian = Gaussian().fit(points)
+    elif not isinstance(gaussian, FittedGaussian) or gaussian.dimension != points.shape[1]:
+        raise ValueError(
+            f"gaussian must be a FittedGaussian of {points.shape[1]} columns; got "
+            f"{type(gaussian).__name__}"
+        )
     scaling = Scaling(gaussian, preconditioning)
-    noise = jnp.asarray([log_sigma_mean, log_sigma_spread], points.dtype)
-    noise = noise.at[0].add(0.5 * jnp.log(scaling.mean_variance))
+    suggested = suggest_noise(gaussian)
+    given = (
+        (log_sigma_mean, suggested.log_sigma_mean),
+        (log_sigma_spread, suggested.log_sigma_spread),
+    )
+    noise = jnp.asarray([ours if one is None else one for one, ours in given], points.dtype)
     data = {"points": points, "scaling": scaling, "noise": noise}
     adam = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
     result = minimise(
@@ -148,21 +169,34 @@ class _Loss(eqx.Module):
 
 def _validation_loss(parameters, data, key):
     """The loss of the averaged network on all rows, each noised several times."""
-    rows = jnp.tile(data["points"], (_VALIDATION_DRAWS, 1))
-    return _weighted_error(parameters["average"], data, rows, key)
+
+    def draw(key):
+        return _weighted_error(parameters["average"], data, data["points"], key)
+
+    return jnp.mean(jax.lax.map(draw, jax.random.split(key, _VALIDATION_DRAWS)))
 
 
 def _weighted_error(network, data, rows, key):
+    """Weighted squared error of noised rows, block after block."""
     of_level, of_noise = jax.random.split(key)
     count = rows.shape[0]
     # Levels spread evenly over their law: less noise in the loss than independent draws.
     uniform = (jnp.arange(count) + jax.random.uniform(of_level, (count,))) / count
     mean, spread = data["noise"]
-    sigma = jnp.exp(mean + spread * jax.scipy.special.ndtri(uniform.astype(rows.dtype)))
-    x = rows + sigma[:, None] * jax.random.normal(of_noise, rows.shape, rows.dtype)
+    # In float32 the highest draw may round to one, where the normal quantile is infinite.
+    edge = jnp.finfo(rows.dtype).eps
+    normal = jax.scipy.special.ndtri(jnp.clip(uniform.astype(rows.dtype), edge, 1 - edge))
+    sigma = jnp.exp(mean + spread * normal)
+    noise = jax.random.normal(of_noise, rows.shape, rows.dtype)
     scaling = data["scaling"]
-    error = precondition(network, scaling, x, sigma) - rows
-    return jnp.mean(scaling.weight(sigma) * jnp.mean(error**2, -1))
+
+    @jax.checkpoint
+    def block(part):
+        rows, noise, sigma = part
+        error = precondition(network, scaling, rows + sigma[:, None] * noise, sigma) - rows
+        return scaling.weight(sigma) * jnp.mean(error**2, -1)
+
+    return jnp.mean(map_blocks(block, (rows, noise, sigma)))
 
 
 def _averaged(optimiser: optax.GradientTransformation, decay: float):
@@ -188,8 +222,28 @@ def _averaged(optimiser: optax.GradientTransformation, decay: float):
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+def _try(name: str, network, points):
+    """Refuse a network that does not fit the rows, before any training."""
+    rows = jax.ShapeDtypeStruct((2, points.shape[1]), points.dtype)
+    times = jax.ShapeDtypeStruct((2,), points.dtype)
+    said = eqx.filter_eval_shape(network, rows, times)
+    if getattr(said, "shape", None) != rows.shape:
+        raise ValueError(
+            f"{name} must map inputs {rows.shape} and times {times.shape} to {rows.shape}; it "
+            f"returns {getattr(said, 'shape', type(said).__name__)}"
+        )
+
+
 def _warn(model: LearnedDenoiser):
     assert model.certificate is not None
+    assert model.info is not None
+    if model.info.status == "diverged":
+        warnings.warn(
+            f"training diverged after {int(model.info.steps)} steps; the network is that of step "
+            f"{int(model.info.best_step)}: take a smaller learning_rate",
+            DenoiserWarning,
+            stacklevel=3,
+        )
     worse = np.asarray(model.certificate.loses_at())
     if worse.size:
         warnings.warn(

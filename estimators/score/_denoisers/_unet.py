@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from estimators._core import Stored, checks
-from estimators.score._denoisers._networks import features, silent
+from estimators.score._denoisers._networks import FREQUENCIES, features, silent
 
 _TIME = 32
 
@@ -70,6 +70,8 @@ class UNet(Stored):
         widths: tuple[int, ...] = (32, 64),
         key: Key[Array, ""],
     ):
+        if not widths:
+            raise ValueError("widths must name the channels of at least one scale; got ()")
         channels, height, width = shape
         factor = 2 ** (len(widths) - 1)
         if height % factor or width % factor:
@@ -88,7 +90,7 @@ class UNet(Stored):
             Block(a + b, b, next(keys)) for a, b in zip(after, widths[::-1], strict=True)
         )
         self.out = silent(eqx.nn.Conv2d(widths[0], channels, 3, padding=1, key=next(keys)))
-        self.of_time = eqx.nn.Linear(2 * 16, _TIME, key=next(keys))
+        self.of_time = eqx.nn.Linear(2 * FREQUENCIES, _TIME, key=next(keys))
 
     def __call__(
         self, inputs: Float[Array, "m d"], times: Float[Array, " m"]

@@ -21,9 +21,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import checks, product
-from estimators.score._inverse._observation import Observation
-from estimators.score._models import ScoreModel
-from estimators.score._models._model import as_model, as_noised
+from estimators.score._inverse._observation import Observation, as_observation
+from estimators.score._models import (
+    ScoreModel,
+    as_model,
+    as_noised,
+)
 
 METHODS = ("moments", "pigdm", "dps")
 
@@ -63,7 +66,7 @@ def guided(
 
     It samples like any other: `sample(guided(prior, seen), noise, sigmas, sampler=...)`. Each
     evaluation costs one of the prior and, for the Jacobian, one backwards pass ("moments": one
-    forward derivative for each observed number as well).
+    more for each observed number).
 
     Args:
         prior: a learned denoiser, a mixture, ...
@@ -97,13 +100,12 @@ def guided(
         variance = 1.0
     variance = checks.positive("variance", checks.as_number("variance", variance))
     scale = checks.positive("scale", checks.as_number("scale", scale))
-    return Guided(prior, observation.fits(prior.dimension), variance, scale, method)
+    return Guided(prior, as_observation(observation, prior.dimension), variance, scale, method)
 
 
 @eqx.filter_jit
 def _pulled(model: Guided, rows, sigma):
     operator, noise = model.observation.operator, model.observation.noise
-    count = operator.shape[0]
 
     def one(x, sigma):
         def denoise(x):
@@ -116,16 +118,19 @@ def _pulled(model: Guided, rows, sigma):
             length = jnp.sqrt(jnp.sum(gap**2))
             return clean + model.scale * sigma * pull / jnp.where(length > 0, length, 1)
         if model.method == "moments":
-            # J A', one derivative a number observed; J is symmetric where D is a posterior mean.
+            # A J, one backwards pass a number observed: J is symmetric where D is a posterior mean.
             images = jax.vmap(lambda row: backwards(row)[0])(operator)
             spread = sigma**2 * product(operator, images.T)
             spread = 0.5 * (spread + spread.T)
         else:
             spread = sigma**2 * model.variance / (model.variance + sigma**2)
             spread = spread * product(operator, operator.T)
-        factor = jnp.linalg.cholesky(spread + jnp.diag(noise**2))
-        weights = jax.scipy.linalg.cho_solve((factor, True), gap)
+        # In units of the noise, where it is a multiple of one; and the Jacobian of a network may
+        # have negative eigenvalues, which no covariance has.
+        scaled = spread / (noise[:, None] * noise[None, :])
+        values, vectors = jnp.linalg.eigh(scaled)
+        along = product(gap / noise, vectors) / (1 + jnp.maximum(values, 0))
+        weights = product(vectors, along) / noise
         return clean + sigma**2 * backwards(product(weights, operator))[0]
 
-    assert count > 0
     return jax.vmap(one)(rows, sigma)

@@ -37,11 +37,16 @@ class Observation(Stored):
             raise ValueError(f"noise must have shape () or ({count},); got shape {noise.shape}")
         self.noise = jnp.broadcast_to(noise, (count,)).astype(self.operator.dtype)
 
-    def fits(self, dimension: int) -> "Observation":
-        """The observation, if it is of points with so many columns."""
-        if self.operator.shape[1] != dimension:
-            raise ValueError(
-                f"operator must have {dimension} columns, as the model's points have; got shape "
-                f"{self.operator.shape}"
-            )
-        return self
+
+def as_observation(observation, dimension: int) -> Observation:
+    """Check an observation of points with so many columns."""
+    if not isinstance(observation, Observation):
+        raise ValueError(
+            f"observation must be a score.Observation; got {type(observation).__name__}"
+        )
+    if observation.operator.shape[1] != dimension:
+        raise ValueError(
+            f"operator must have {dimension} columns, as the model's points have; got shape "
+            f"{observation.operator.shape}"
+        )
+    return observation

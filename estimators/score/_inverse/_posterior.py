@@ -4,9 +4,12 @@ import jax
 import jax.numpy as jnp
 
 from estimators._core import product
-from estimators.score._inverse._observation import Observation
-from estimators.score._models import FittedMixture, MixtureInfo
-from estimators.score._models._with_components import ComponentModel
+from estimators.score._inverse._observation import Observation, as_observation
+from estimators.score._models import (
+    ComponentModel,
+    FittedMixture,
+    MixtureInfo,
+)
 
 
 def posterior(model: ComponentModel, observation: Observation) -> FittedMixture:
@@ -35,7 +38,12 @@ def posterior(model: ComponentModel, observation: Observation) -> FittedMixture:
 
     Reference: Bishop, *Pattern Recognition and Machine Learning* (2006), eq. 2.113-2.117.
     """
-    return _posterior(model, observation.fits(model.dimension))
+    if not isinstance(model, ComponentModel):
+        raise ValueError(
+            "model must be a FittedGaussian or a FittedMixture, whose posterior is known; got "
+            f"{type(model).__name__}: sample score.guided(model, observation) instead"
+        )
+    return _posterior(model, as_observation(observation, model.dimension))
 
 
 @jax.jit
@@ -52,14 +60,17 @@ def _posterior(model: ComponentModel, observation: Observation) -> FittedMixture
         cross = product(covariance, operator.T)
         seen = product(operator, cross) + jnp.diag(observation.noise**2)
         factor = jnp.linalg.cholesky(seen)
-        gap = jax.scipy.linalg.solve_triangular(
-            factor, observation.value - product(operator, mean), lower=True
-        )
-        gain = jax.scipy.linalg.solve_triangular(factor, cross.T, lower=True)
-        evidence = -0.5 * jnp.sum(gap**2) - jnp.sum(jnp.log(jnp.diagonal(factor)))
-        after = covariance - product(gain.T, gain)
+        gap = observation.value - product(operator, mean)
+        white = jax.scipy.linalg.solve_triangular(factor, gap, lower=True)
+        evidence = -0.5 * jnp.sum(white**2) - jnp.sum(jnp.log(jnp.diagonal(factor)))
+        gain = jax.scipy.linalg.cho_solve((factor, True), cross.T).T
+        # Joseph's form: a sum of squares, where the difference of covariances would lose what
+        # little variance a precise observation leaves.
+        kept = jnp.eye(d, dtype=covariance.dtype) - product(gain, operator)
+        after = product(product(kept, covariance), kept.T)
+        after = after + product(gain * (observation.noise**2)[None], gain.T)
         values, vectors = jnp.linalg.eigh(0.5 * (after + after.T))
-        return log_weight + evidence, mean + product(gap, gain), vectors, jnp.maximum(values, 0)
+        return log_weight + evidence, mean + product(gain, gap), vectors, jnp.maximum(values, 0)
 
     log_weights, means, basis, eigenvalues = jax.lax.map(one, tuple(components))
     nothing = jnp.asarray(jnp.nan, means.dtype)

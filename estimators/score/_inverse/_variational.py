@@ -7,9 +7,11 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from estimators._core import checks, product
-from estimators.score._inverse._observation import Observation
-from estimators.score._models import ScoreModel
-from estimators.score._models._model import as_model
+from estimators.score._inverse._observation import Observation, as_observation
+from estimators.score._models import (
+    ScoreModel,
+    as_model,
+)
 from estimators.score._schedules import as_schedule
 
 
@@ -43,6 +45,19 @@ def red_diff(
     Returns:
         `(*batch, d)`: points, not draws; a mode-seeking approximation of the posterior's mean.
 
+    Raises:
+        ValueError: for a schedule that ends in zero, or an operator of other columns.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from estimators import score
+        >>> prior = score.Gaussian().fit(jax.random.normal(jax.random.key(0), (2000, 2)))
+        >>> seen = score.Observation(jnp.array([[1.0, 0.0]]), jnp.array([2.0]), 0.1)
+        >>> levels = score.log_uniform_schedule(300, sigma_min=0.1, sigma_max=3.0)[:-1]
+        >>> found = score.red_diff(prior, seen, jnp.zeros((8, 2)), levels, key=jax.random.key(1))
+        >>> print(f"{found[:, 0].mean():.0f}")
+        2
+
     Reference: Mardani, Song, Kautz & Vahdat, A Variational Perspective on Solving Inverse
     Problems with Diffusion Models (arXiv 2305.04391), algorithm 1.
     """
@@ -55,7 +70,7 @@ def red_diff(
     checks.positive("learning_rate", learning_rate)
     rounds = checks.integer("rounds", rounds, at_least=1)
     levels = jnp.repeat(jnp.asarray(levels, x.dtype), rounds)
-    fitting = observation.fits(prior.dimension)
+    fitting = as_observation(observation, prior.dimension)
     numbers = jnp.asarray([weight, learning_rate], x.dtype)
     return _descend(prior, fitting, x, levels, numbers, checks.as_key(key))
 
@@ -71,7 +86,7 @@ def _descend(prior, observation: Observation, x, levels, numbers, key):
         x, state = carry
         sigma, key = level
         noised = x + sigma * jax.random.normal(key, x.shape, x.dtype)
-        of_prior = (x - prior.denoise(noised, sigma)) / sigma**2
+        of_prior = (x - prior.denoise(noised, sigma).astype(x.dtype)) / sigma**2
         gap = product(x, observation.operator.T) - jnp.expand_dims(
             observation.value, tuple(range(x.ndim - 1))
         )

@@ -5,9 +5,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from estimators._core import checks
-from estimators.score._models import FittedEmpirical, FittedGaussian
-
-_BISECTIONS = 60
+from estimators.score._judgement._bisection import crossing
+from estimators.score._models import (
+    FittedEmpirical,
+    FittedGaussian,
+    as_gaussian,
+)
 
 
 def condensation_noise(gaussian: FittedGaussian, n: int | Real[ArrayLike, ""]) -> Float[Array, ""]:
@@ -36,6 +39,7 @@ def condensation_noise(gaussian: FittedGaussian, n: int | Real[ArrayLike, ""]) -
     Reference: Biroli, Bonnaire, de Bortoli & Mezard, Dynamical regimes of diffusion models
     (2024); Biroli & Mezard, arXiv 2408.05807, for the same in density estimation.
     """
+    as_gaussian("gaussian", gaussian)
     n = checks.as_number("n", n)
     if checks.is_concrete(n) and not checks.holds(lambda n: jnp.isfinite(n) & (n > 1), n):
         raise ValueError(f"n must be at least 2; got {n}")
@@ -56,14 +60,10 @@ def _condensation_noise(gaussian: FittedGaussian, n):
     largest = jnp.maximum(jnp.max(fixed.eigenvalues, initial=0.0), fixed.floor)
     middle = 0.5 * jnp.log(largest)
 
-    def halve(_, bounds):
-        low, high = bounds
-        centre = 0.5 * (low + high)
-        above = information(centre, fixed) > jax.lax.stop_gradient(wanted)
-        return jnp.where(above, centre, low), jnp.where(above, high, centre)
+    def at_fixed(log_noise):
+        return information(log_noise, fixed)
 
-    bounds = jax.lax.fori_loop(0, _BISECTIONS, halve, (middle - 20, middle + 20))
-    found = 0.5 * (bounds[0] + bounds[1])
+    found = crossing(at_fixed, jax.lax.stop_gradient(wanted), middle)
     # One Newton step: none for the value, the implicit derivative for gradients.
     slope = jax.lax.stop_gradient(jax.grad(information)(found, fixed))
     gap = information(found, gaussian) - wanted
@@ -91,6 +91,12 @@ def memorised_share(
     Returns:
         `()`; its standard error is `sqrt(share (1 - share) / draws)`.
     """
+    if not isinstance(empirical, FittedEmpirical):
+        raise ValueError(
+            f"empirical must be a FittedEmpirical (score.Empirical().fit(points)); got "
+            f"{type(empirical).__name__}"
+        )
+    checks.integer("draws", draws, at_least=1)
     if not 0.5 < threshold < 1:
         raise ValueError(f"threshold must lie between 0.5 and 1; got {threshold}")
     x = empirical.sample(draws, sigma, key=key)

@@ -5,11 +5,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from estimators._core import Stored, checks
-from estimators.score._models import FittedGaussian
+from estimators.score._judgement._bisection import crossing
+from estimators.score._models import (
+    FittedGaussian,
+    as_gaussian,
+)
 
 # Karras et al. 2022 choose these for data of standard deviation 1/2; relative to it.
-_LOWEST, _LOG_MEAN, LOG_SPREAD = 0.004, -0.5, 1.2
-_BISECTIONS = 60
+_LOWEST, _LOG_MEAN, _LOG_SPREAD = 0.004, -0.5, 1.2
 
 
 class NoiseRange(Stored):
@@ -28,7 +31,7 @@ class NoiseRange(Stored):
     log_sigma_spread: Float[Array, ""]
 
 
-def suggest_noise(gaussian: FittedGaussian, tolerance: float = 0.01) -> NoiseRange:
+def suggest_noise(gaussian: FittedGaussian, *, tolerance: float = 0.01) -> NoiseRange:
     """Noise levels that suit the data, from their mean and covariance.
 
     The highest is where the noised Gaussian is within `tolerance` nats of N(0, sigma^2 I),
@@ -53,6 +56,7 @@ def suggest_noise(gaussian: FittedGaussian, tolerance: float = 0.01) -> NoiseRan
     Raises:
         ValueError: for a tolerance that is not positive.
     """
+    as_gaussian("gaussian", gaussian)
     checks.positive("tolerance", tolerance)
     return _suggest(gaussian, jnp.asarray(tolerance, gaussian.mean.dtype))
 
@@ -60,7 +64,7 @@ def suggest_noise(gaussian: FittedGaussian, tolerance: float = 0.01) -> NoiseRan
 @jax.jit
 def _suggest(gaussian: FittedGaussian, tolerance):
     d, rank = gaussian.basis.shape
-    total = jnp.sum(gaussian.eigenvalues) + (d - rank) * gaussian.floor
+    total = gaussian.total_variance
     spread = jnp.sqrt(total / d)
     squared_mean = jnp.sum(gaussian.mean**2)
 
@@ -75,17 +79,10 @@ def _suggest(gaussian: FittedGaussian, tolerance):
         of_modes = jnp.sum(excess(gaussian.eigenvalues)) + (d - rank) * excess(gaussian.floor)
         return 0.5 * (of_modes + squared_mean * precision)
 
-    def halve(_, bounds):
-        low, high = bounds
-        centre = 0.5 * (low + high)
-        above = divergence(centre) > tolerance
-        return jnp.where(above, centre, low), jnp.where(above, high, centre)
-
-    middle = 0.5 * jnp.log(total + squared_mean)
-    low, high = jax.lax.fori_loop(0, _BISECTIONS, halve, (middle - 20, middle + 20))
+    highest = crossing(divergence, tolerance, 0.5 * jnp.log(total + squared_mean))
     return NoiseRange(
         _LOWEST * spread,
-        jnp.exp(0.5 * (low + high)),
+        jnp.exp(highest),
         _LOG_MEAN + jnp.log(spread),
-        jnp.full_like(spread, LOG_SPREAD),
+        jnp.full_like(spread, _LOG_SPREAD),
     )

@@ -92,7 +92,9 @@ def denoise(components: Components, x, sigma) -> Float[Array, "m d"]:
 
 
 def score(components: Components, x, sigma) -> Float[Array, "m d"]:
-    """Gradient of `log_density`; no difference of nearby numbers, so exact at any sigma."""
+    """Gradient of `log_density`: not made of the denoiser, whose difference from x it would be
+    over sigma^2.
+    """
 
     @jax.checkpoint
     def block(rows):

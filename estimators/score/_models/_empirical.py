@@ -30,21 +30,21 @@ class FittedEmpirical(AnalyticModel):
         self, x: Real[ArrayLike, "*batch d"], sigma: Real[ArrayLike, "..."]
     ) -> Float[Array, "*batch d"]:
         """Mean of the points under their kernel weights at `x`."""
-        x, sigma = as_noised(self, x, sigma=sigma)
+        x, sigma = as_noised(self, x, positive=True, sigma=sigma)
         return x + _flat(_shift, self, x, sigma)
 
     def score(
         self, x: Real[ArrayLike, "*batch d"], sigma: Real[ArrayLike, "..."]
     ) -> Float[Array, "*batch d"]:
         """Gradient of the log density at noise `sigma`."""
-        x, sigma = as_noised(self, x, sigma=sigma)
+        x, sigma = as_noised(self, x, positive=True, sigma=sigma)
         return _flat(_shift, self, x, sigma) / sigma[..., None] ** 2
 
     def log_density(
         self, x: Real[ArrayLike, "*batch d"], sigma: Real[ArrayLike, "..."]
     ) -> Float[Array, "*batch"]:
         """Log density at noise `sigma`: that of `density.KDE(sigma)`."""
-        return _flat(_log_density, self, *as_noised(self, x, sigma=sigma))
+        return _flat(_log_density, self, *as_noised(self, x, positive=True, sigma=sigma))
 
     def participation_ratio(
         self, x: Real[ArrayLike, "*batch d"], sigma: Real[ArrayLike, "..."]
@@ -53,7 +53,7 @@ class FittedEmpirical(AnalyticModel):
 
         Near one, a single point does: the score has memorised it.
         """
-        return _flat(_participation_ratio, self, *as_noised(self, x, sigma=sigma))
+        return _flat(_participation_ratio, self, *as_noised(self, x, positive=True, sigma=sigma))
 
     def sample(
         self, n: int, sigma: Real[ArrayLike, ""] = 0.0, *, key: Key[Array, ""]

@@ -2,7 +2,7 @@
 
 Start: k-means++ seeds and a few rounds of Lloyd's. Then responsibilities in log space and,
 component after component, the modes of the weighted covariance: the same code that fits one
-Gaussian, so nothing of size K x d x d is held, nor d x d where rows are wide and ranks low.
+Gaussian, one covariance at a time, and none where rows are wide and ranks low.
 """
 
 import functools
@@ -17,7 +17,7 @@ from estimators.score._models import _components
 from estimators.score._models._components import Components
 from estimators.score._models._spectrum import spectrum
 
-OK, NOT_FINITE, UNFINISHED = range(3)
+OK, NOT_FINITE, UNFINISHED, DEGENERATE = range(4)
 _LLOYD = 10
 # A subspace that starts from the last round's modes needs few rounds of its own.
 _ROUNDS = 2
@@ -45,8 +45,7 @@ def maximise(points, key: Key[Array, ""], count: int, rank: int, progress: Progr
     least = progress.regularisation.astype(points.dtype) * variance
     labels = _start(rows, key, count)
     share = jax.nn.one_hot(labels, count, dtype=rows.dtype)
-    nothing = jnp.zeros((count, rows.shape[1], rank), rows.dtype)
-    first = _maximisation(rows, share, nothing, least)
+    first = _maximisation(rows, share, rank, least)
 
     def unfinished(state):
         *_, gain, step = state
@@ -58,27 +57,31 @@ def maximise(points, key: Key[Array, ""], count: int, rank: int, progress: Progr
         evidence = jax.nn.logsumexp(joint, -1)
         likelihood = jnp.mean(evidence)
         share = jnp.exp(joint - evidence[:, None])
-        following = _maximisation(rows, share, components.basis, least)
+        following = _maximisation(rows, share, rank, least, components.basis)
         return following, likelihood, likelihood - before, step + 1
 
     low = jnp.asarray(-jnp.inf, rows.dtype)
     start = first, low, jnp.asarray(jnp.inf, rows.dtype), jnp.zeros((), jnp.int32)
     found, likelihood, gain, steps = jax.lax.while_loop(unfinished, body, start)
     finite = jnp.all(jnp.isfinite(points))
-    ended = jnp.where(gain > tolerance, UNFINISHED, OK)
+    ended = jnp.where(gain > tolerance, UNFINISHED, jnp.where(jnp.isnan(gain), DEGENERATE, OK))
     status = jnp.where(finite, ended, NOT_FINITE).astype(jnp.int32)
     found = found._replace(means=found.means + location[None])
-    return checks.poison(found, finite), checks.poison(likelihood, finite), steps, status
+    good = finite & (status != DEGENERATE)
+    return checks.poison(found, good), checks.poison(likelihood, good), steps, status
 
 
-def _maximisation(rows, share, bases, least) -> Components:
-    """Weights, means and modes given the responsibilities `share (n, K)`."""
+def _maximisation(rows, share, rank: int, least, bases=None) -> Components:
+    """Weights, means and modes given the responsibilities `share (n, K)`; `bases` are those of
+    the round before.
+    """
     counts = jnp.sum(share, 0) + 10 * jnp.finfo(rows.dtype).eps
     means = product(share.T, rows) / counts[:, None]
-    rank = bases.shape[-1]
 
     def one(component):
         share, count, mean, basis = component
+        if basis is None:
+            return spectrum(rows, share / count, mean, rank)
         return spectrum(rows, share / count, mean, rank, start=basis, rounds=_ROUNDS)
 
     found = jax.lax.map(one, (share.T, counts, means, bases))

@@ -68,6 +68,12 @@ class FittedGaussian(ComponentModel):
             self.floor[None],
         )
 
+    @property
+    def total_variance(self) -> Float[Array, ""]:
+        """Trace of the covariance."""
+        d, rank = self.basis.shape
+        return jnp.sum(self.eigenvalues) + (d - rank) * self.floor
+
     def transport(
         self,
         x: Real[ArrayLike, "*batch d"],
@@ -139,6 +145,16 @@ class FittedGaussian(ComponentModel):
         return moved + by_mode(self, _scatter, noise, from_sigma, to_sigma)
 
 
+def as_gaussian(name: str, fitted) -> FittedGaussian:
+    """Check that something is a fitted Gaussian."""
+    if not isinstance(fitted, FittedGaussian):
+        raise ValueError(
+            f"{name} must be a FittedGaussian (score.Gaussian().fit(points)); got "
+            f"{type(fitted).__name__}"
+        )
+    return fitted
+
+
 def by_mode(fitted: FittedGaussian, factor, displacement, from_sigma, to_sigma):
     """Multiply each mode of a displacement, `(*batch, d)`, by `factor(variance, from, to)`."""
     mean = jnp.expand_dims(fitted.mean, tuple(range(displacement.ndim - 1)))
@@ -154,7 +170,7 @@ class Gaussian(Spec):
         rank: how many modes to keep; None keeps all d. The variance outside them is spread
             evenly (probabilistic PCA; Tipping & Bishop 1999, eq. 8): setting it to zero
             instead ruins the score at small sigma. With a rank, many columns cost nothing
-            of size d x d (see `score._models._spectrum` for the route taken).
+            of size d x d: block power iteration takes the place of eigenvectors.
         shrinkage: pull the eigenvalues towards their mean: "ledoit-wolf", "oas", or the share
             of the target in [0, 1]; 0 is the sample covariance. It pays where rows are
             hardly more than columns, and costs a little where they are many.
@@ -208,7 +224,14 @@ class Gaussian(Spec):
         """
         points = checks.as_points("points", points, at_least=2)
         n, d = points.shape
+        if weights is not None and isinstance(self.shrinkage, Choice):
+            raise ValueError(
+                f"weights must be None with shrinkage={self.shrinkage!r}, whose rule is for equal "
+                "ones; give the share as a number"
+            )
         weights = checks.as_weights("weights", weights, n, points.dtype)
+        if checks.is_concrete(weights) and not checks.holds(lambda w: (w > 0).sum() > 1, weights):
+            raise ValueError("weights must be positive for at least 2 rows; they are for one")
         rank = d if self.rank is None else self.rank
         if rank > d:
             raise ValueError(f"rank must be at most the {d} columns of points; got {rank}")

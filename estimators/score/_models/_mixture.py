@@ -1,12 +1,13 @@
 """A mixture of Gaussians, fitted by expectation-maximisation, and its score at any noise."""
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
 
 from estimators._core import Spec, Stored, checks
 from estimators.score._models import _components
 from estimators.score._models._components import Components
-from estimators.score._models._expectation_maximisation import Progress, maximise
+from estimators.score._models._expectation_maximisation import DEGENERATE, Progress, maximise
 from estimators.score._models._model import as_noised
 from estimators.score._models._with_components import ComponentModel, by_rows
 
@@ -18,7 +19,8 @@ class MixtureInfo(Stored):
         log_likelihood: mean log density of the rows in the last expectation step, nats.
         steps: how many rounds of expectation-maximisation were made.
         status: 0 ok; 1 the points were not finite (every result is NaN); 2 the rounds ended
-            before the gain fell below the tolerance (the fit is usable).
+            before the gain fell below the tolerance (the fit is usable); 3 a component lost all
+            its variance (every result is NaN).
     """
 
     log_likelihood: Float[Array, ""]
@@ -54,7 +56,10 @@ class FittedMixture(ComponentModel):
         self, x: Real[ArrayLike, "*batch d"], sigma: Real[ArrayLike, "..."] = 0.0
     ) -> Float[Array, "*batch K"]:
         """Log probability of each component given `x` at noise `sigma`."""
-        return by_rows(_components.log_responsibilities, self, *as_noised(self, x, sigma=sigma))
+        return by_rows(_log_responsibilities, self, *as_noised(self, x, sigma=sigma))
+
+
+_log_responsibilities = jax.jit(_components.log_responsibilities)
 
 
 class Mixture(Spec):
@@ -130,9 +135,19 @@ class Mixture(Spec):
         rank = d if self.rank is None else self.rank
         if rank > d:
             raise ValueError(f"rank must be at most the {d} columns of points; got {rank}")
+        if self.rank is not None and rank > n - 1:
+            raise ValueError(
+                f"rank must be at most {n - 1}: {n} rows span no more directions; got {rank}"
+            )
         progress = Progress(self.steps, self.tolerance, self.regularisation)
         found, likelihood, steps, status = maximise(
             points, checks.as_key(key), self.components, rank, progress
         )
+        if checks.is_concrete(status) and int(status) == DEGENERATE:
+            raise ValueError(
+                "points must give every component some variance; one has none (copies of a row, "
+                "or a constant column): set regularisation above "
+                f"{float(self.regularisation):g}, or fewer components than {self.components}"
+            )
         info = MixtureInfo(likelihood, steps, status)
         return FittedMixture(**found._asdict(), info=info)

@@ -31,7 +31,7 @@ class ScoreModel(Fitted):
         self, x: Real[ArrayLike, "*batch d"], sigma: Real[ArrayLike, "..."]
     ) -> Float[Array, "*batch d"]:
         """Gradient of the log density at noise `sigma`: `(D(x, sigma) - x) / sigma^2`."""
-        x, sigma = as_noised(self, x, sigma=sigma)
+        x, sigma = as_noised(self, x, positive=True, sigma=sigma)
         return (self.denoise(x, sigma) - x) / sigma[..., None] ** 2
 
 
@@ -51,12 +51,17 @@ class AnalyticModel(ScoreModel):
         """Draw `n` rows from the law at noise `sigma`."""
 
 
-def as_noised(model: ScoreModel, x, **noises) -> tuple[Array, ...]:
-    """Check points and noise levels: each noise broadcast to the batch shape of `x`."""
+def as_noised(model: ScoreModel, x, *, positive: bool = False, **noises) -> tuple[Array, ...]:
+    """Check points and noise levels: each noise broadcast to the batch shape of `x`.
+
+    Noise must not be negative, with `positive` not zero either; inside jit it is NaN then.
+    """
     x = checks.as_queries("x", x, model.dimension)
     checked = []
     for name, noise in noises.items():
-        noise = checks.positive(name, checks.as_float(name, noise), zero=True).astype(x.dtype)
+        noise = checks.positive(name, checks.as_float(name, noise), zero=not positive)
+        noise = noise.astype(x.dtype)
+        noise = jnp.where((noise > 0) | ((noise == 0) & (not positive)), noise, jnp.nan)
         try:
             checked.append(jnp.broadcast_to(noise, x.shape[:-1]))
         except ValueError:

@@ -2,8 +2,10 @@
 
 import jax.numpy as jnp
 
-from estimators.score._models import FittedGaussian
-from estimators.score._models._gaussian import by_mode
+from estimators.score._models import (
+    FittedGaussian,
+    by_mode,
+)
 from estimators.score._samplers._multistep import Last
 from estimators.score._samplers._sampler import Sampler, log_step
 
@@ -24,7 +26,7 @@ class GaussianExponential(Sampler):
 
     def start(self, denoise, x, sigma):
         """Nothing has been evaluated yet."""
-        return Last(jnp.zeros_like(x), jnp.zeros_like(x), jnp.full_like(sigma, jnp.inf))
+        return Last(jnp.zeros_like(x), jnp.full_like(sigma, jnp.inf))
 
     def step(self, denoise, x, memory, before, after, key):
         """See `Sampler.step`."""
@@ -34,7 +36,7 @@ class GaussianExponential(Sampler):
         moved = self.gaussian.transport(x, before, after)
         levels = (jnp.full(x.shape[:-1], level, x.dtype) for level in (before, after))
         driven = by_mode(self.gaussian, _response, ahead, *levels)
-        return moved + driven, Last(rest, memory.clean, h)
+        return moved + driven, Last(rest, h)
 
 
 def _response(variance, before, after):

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from estimators._core import Stored, checks
-from estimators.score._models import ScoreModel
-from estimators.score._models._model import as_model
+from estimators.score._models import (
+    ScoreModel,
+    as_model,
+)
 from estimators.score._samplers._one_step import Heun
 from estimators.score._samplers._sampler import Sampler
 from estimators.score._schedules import as_schedule
@@ -57,7 +59,8 @@ def sample(
         teleport: `Teleport(...)` replaces the first levels by a closed form, before the
             sampler starts; "auto" is the model's own, where it carries one.
         guidance: `(clean, x, sigma) -> clean`, applied to every denoised point: a pull towards
-            a class, a range, an observation. See `guided` for observations.
+            a class, a range, an observation. See `guided` for observations. A function object
+            that is new at every call compiles anew.
         key: needed by samplers that add noise.
         trajectory: also return every level on the way.
 
@@ -100,10 +103,10 @@ def sample(
     denoise = _Denoiser(model, guidance)
     positive = levels[levels > 0]
     to_zero = positive.size < levels.size
-    samples, path = _run(
+    samples, path, evaluations = _run(
         denoise, sampler, x, positive.astype(x.dtype), key, to_zero=to_zero, keep=trajectory
     )
-    return Samples(samples, landing, path, _evaluations(sampler, x, positive.size, to_zero))
+    return Samples(samples, landing, path, evaluations)
 
 
 class _Denoiser(eqx.Module):
@@ -114,53 +117,57 @@ class _Denoiser(eqx.Module):
 
     def __call__(self, x, sigma):
         clean = self.model.denoise(x, sigma)
-        return clean if self.guidance is None else self.guidance(clean, x, sigma)
+        clean = clean if self.guidance is None else self.guidance(clean, x, sigma)
+        return clean.astype(x.dtype)
+
+
+class _Counting:
+    """A denoiser that knows how often it was called since `restart`: while it is traced."""
+
+    def __init__(self, denoise):
+        self.denoise = denoise
+        self.calls = 0
+
+    def __call__(self, x, sigma):
+        self.calls += 1
+        return self.denoise(x, sigma)
+
+    def restart(self):
+        """Count from zero."""
+        self.calls = 0
 
 
 @eqx.filter_jit
 def _run(denoise, sampler: Sampler, x, sigmas, key, *, to_zero: bool, keep: bool):
+    """The samples, the levels on the way, and how often the model was evaluated: counted in
+    the program itself, not declared.
+    """
     sigmas = jnp.asarray(sigmas)
     steps = sigmas.shape[0] - 1
     key = jax.random.key(0) if key is None else key  # never used: the sampler adds no noise
+    counting = _Counting(denoise)
+    a_step = 0
 
     def step(carry, level):
+        nonlocal a_step
         x, memory = carry
         index, before, after = level
-        following = sampler.step(denoise, x, memory, before, after, jax.random.fold_in(key, index))
+        counting.restart()
+        following = sampler.step(counting, x, memory, before, after, jax.random.fold_in(key, index))
+        a_step = counting.calls
         return following, following[0] if keep else None
 
-    carry = x, sampler.start(denoise, x, sigmas[0])
+    carry = x, sampler.start(counting, x, sigmas[0])
+    to_start = counting.calls
     along = jnp.arange(steps), sigmas[:-1], sigmas[1:]
     (last, memory), path = jax.lax.scan(step, carry, along)
-    end = sampler.finish(denoise, last, memory, sigmas[-1]) if to_zero else last
+    counting.restart()
+    end = sampler.finish(counting, last, memory, sigmas[-1]) if to_zero else last
+    evaluations = to_start + a_step * steps + counting.calls
     if not keep:
-        return end, None
+        return end, None, evaluations
     parts = [x[None], path] + ([end[None]] if to_zero else [])
-    return end, jnp.concatenate(parts)
-
-
-def _evaluations(sampler: Sampler, x, levels: int, to_zero: bool) -> int:
-    """How often a run evaluates the model: counted, not declared."""
-    calls = 0
-
-    def counting(x, sigma):
-        nonlocal calls
-        calls += 1
-        return x * 1
-
-    def once(function):
-        nonlocal calls
-        calls = 0
-        jax.eval_shape(function)
-        return calls
-
-    one = jnp.ones((), x.dtype)
-    probe = jnp.zeros((1, x.shape[-1]), x.dtype)
-    memory = sampler.start(counting, probe, one)
-    calls_to_start = once(lambda: sampler.start(counting, probe, one))
-    a_step = once(lambda: sampler.step(counting, probe, memory, 2 * one, one, jax.random.key(0)))
-    to_finish = once(lambda: sampler.finish(counting, probe, memory, one)) if to_zero else 0
-    return int(calls_to_start + a_step * (levels - 1) + to_finish)
+    return end, jnp.concatenate(parts), evaluations
 
 
 def _as_teleport(teleport, model) -> Teleport:
@@ -185,8 +192,28 @@ def initial_noise(
     *,
     key: Key[Array, ""],
 ) -> Float[Array, "n d"]:
-    """`n` rows of pure noise at the first level of a schedule, to start `sample` from."""
+    """`n` rows of pure noise at the first level of a schedule, to start `sample` from.
+
+    Args:
+        n: how many.
+        model: for its width and dtype.
+        sigmas: the schedule.
+        key: for the noise.
+
+    Returns:
+        `(n, d)`.
+
+    Example:
+        >>> import jax
+        >>> from estimators import score
+        >>> model = score.Empirical().fit(jax.numpy.ones((5, 3)))
+        >>> levels = score.edm_schedule(18)
+        >>> score.initial_noise(7, model, levels, key=jax.random.key(0)).shape
+        (7, 3)
+    """
     checks.integer("n", n, at_least=1)
     levels = as_schedule("sigmas", sigmas)
-    shape = (n, as_model("model", model).dimension)
-    return jnp.asarray(levels[0]) * jax.random.normal(checks.as_key(key), shape)
+    shape = n, as_model("model", model).dimension
+    floats = [leaf for leaf in jax.tree.leaves(model) if eqx.is_inexact_array(leaf)]
+    dtype = jnp.result_type(*floats) if floats else jnp.result_type(float)
+    return jnp.asarray(levels[0], dtype) * jax.random.normal(checks.as_key(key), shape, dtype)

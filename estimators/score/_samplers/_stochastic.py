@@ -5,7 +5,6 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from estimators._core import checks
 from estimators.score._samplers._one_step import Heun
@@ -55,7 +54,7 @@ class StochasticHeun(Sampler):
         sigma_max: no churn above.
         inflation: factor of the added noise (S_noise).
 
-    Reference: Karras et al. 2022, algorithm 2.
+    Reference: Karras et al. 2022, algorithm 2, without churn in the last step.
     """
 
     stochastic: ClassVar[bool] = True
@@ -75,7 +74,7 @@ class StochasticHeun(Sampler):
     def step(self, denoise, x, memory, before, after, key):
         """See `Sampler.step`."""
         inside = (before >= self.sigma_min) & (before <= self.sigma_max)
-        raised = before * (1 + jnp.where(inside, min(self.churn, np.sqrt(2.0) - 1), 0.0))
+        raised = before * (1 + jnp.where(inside, min(self.churn, 2**0.5 - 1), 0.0))
         added = jnp.sqrt(raised**2 - before**2)
         x = x + self.inflation * added * _noise(key, x)
         return Heun().step(denoise, x, None, raised, after, key)

@@ -9,8 +9,13 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Spec, Stored, checks
-from estimators.score._models import AnalyticModel, FittedGaussian
-from estimators.score._models._model import as_noised
+from estimators.score._models import (
+    AnalyticModel,
+    FittedGaussian,
+    as_model,
+    as_noised,
+)
+from estimators.score._schedules import as_schedule
 from estimators.score._teleport._certificate import Certificate
 
 # A level counts as reached if it is below the wanted noise by no more than rounding.
@@ -90,6 +95,10 @@ class Teleport(Spec):
             raise ValueError(
                 f"analytic must be a fitted analytic model; got {type(analytic).__name__}"
             )
+        if certificate is not None and not isinstance(certificate, Certificate):
+            raise ValueError(
+                f"certificate must be a score.Certificate; got {type(certificate).__name__}"
+            )
         if to_sigma is None and certificate is None:
             raise ValueError("to_sigma or certificate must be given; both are None")
         if to_sigma is not None:
@@ -107,7 +116,7 @@ class Teleport(Spec):
             ValueError: if `to_sigma` lies outside the schedule. A certificate that asks for
                 more noise than the schedule has skips nothing.
         """
-        levels = np.asarray(sigmas, np.float64)
+        levels = as_schedule("sigmas", sigmas)
         positive = levels[levels > 0]
         wanted = self.to_sigma
         if wanted is None:
@@ -156,8 +165,23 @@ def flow(
         from_sigma: a number.
         to_sigma: a number, higher or lower.
         steps: steps of order four, evenly spaced in log sigma; four evaluations each.
+
+    Returns:
+        `(*batch, d)`, at noise `to_sigma`.
+
+    Raises:
+        ValueError: for noise that is not positive, or points of another width.
+
+    Example:
+        >>> import jax
+        >>> from estimators import score
+        >>> gaussian = score.Gaussian().fit(jax.random.normal(jax.random.key(0), (500, 2)))
+        >>> x = jax.numpy.ones((1, 2))
+        >>> gap = score.flow(gaussian, x, 5.0, 0.5) - gaussian.transport(x, 5.0, 0.5)
+        >>> print(abs(gap).max() < 1e-3)
+        True
     """
-    x, _ = as_noised(model, x, sigma=0.0)
+    x, _ = as_noised(as_model("model", model), x, sigma=0.0)
     ends = []
     for name, value in (("from_sigma", from_sigma), ("to_sigma", to_sigma)):
         value = checks.positive(name, checks.as_number(name, value))

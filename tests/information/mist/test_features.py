@@ -87,6 +87,7 @@ def test_scores_are_white_and_correlations_canonical(x64):
     np.testing.assert_allclose(pair.correlations, expected, atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_soft_ranks_are_near_ranks_and_differentiable(x64):
     x = jax.random.normal(jax.random.key(0), (400, 1))
     soft = soft_ranks(x, jnp.asarray(400))[:, 0]

@@ -33,6 +33,7 @@ def test_normal_pairs(mist, correlation):
     assert abs(np.mean(values) - truth) < 0.03 + 0.05 * truth
 
 
+@pytest.mark.thorough
 def test_independent_variables(mist):
     """The median of 40 estimates at n = 500 is below .01 nats, in one and in three columns."""
     for columns in (1, 3):
@@ -101,6 +102,7 @@ def test_inside_transformations(mist):
     assert int(constant.info.status) == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_dtypes(mist, x64, dtype):
     x, y = normal_pair(100, 0.6, dtype=jnp.float64)

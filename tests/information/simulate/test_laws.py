@@ -201,6 +201,7 @@ def test_latent_correlation_is_that_of_its_model():
     np.testing.assert_allclose(found, traced, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_batches_gradients_and_dtypes():
     def law(correlation):
         return simulate.Normal(simulate.dense_correlation(1, 1, correlation=correlation), dx=1)
