@@ -226,14 +226,20 @@ def speed():
     taken = timed(lambda: fitted.score(x, 0.5))
     what = f"score of rank {rank}, {batch} x {d}, over its two matrix products"
     lines.append(f"{what} | {taken / floor:.1f} times")
-    small, k = 64, 10
-    mixture = score.Mixture(k, 16, steps=5).fit(
-        jax.random.normal(jax.random.key(2), (2000, 512)), key=jax.random.key(3)
+    small, k, r, rows = 64, 10, 64, 256
+    bases = jax.random.normal(jax.random.key(2), (k, d, r)) / d**0.5
+    mixture = score.FittedMixture(
+        jnp.full(k, -jnp.log(k)),
+        jax.random.normal(jax.random.key(3), (k, d)),
+        jnp.linalg.qr(bases)[0],
+        jnp.ones((k, r)),
+        jnp.full(k, 0.1),
+        score.MixtureInfo(jnp.zeros(()), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)),
     )
-    y = jax.random.normal(jax.random.key(4), (256, 512))
+    y = jax.random.normal(jax.random.key(4), (rows, d))
     plain = jax.jit(_by_einsum)
     ratio = timed(lambda: plain(mixture, y)) / timed(lambda: mixture.score(y, 0.5))
-    what = f"score of {k} components of rank 16, 256 x 512: (m, K, d) arrays over this one"
+    what = f"score of {k} components of rank {r}, {rows} x {d}: (m, K, d) arrays over this one"
     lines.append(f"{what} | {ratio:.1f} times")
     network = score.ResidualNetwork(small, width=1024, depth=3, key=jax.random.key(5))
     gaussian = score.Gaussian().fit(jax.random.normal(jax.random.key(6), (500, small)))

@@ -244,6 +244,7 @@ def _warn(model: LearnedDenoiser):
             DenoiserWarning,
             stacklevel=3,
         )
+        return
     worse = np.asarray(model.certificate.loses_at())
     if worse.size:
         warnings.warn(
