@@ -112,8 +112,14 @@ def test_example(name, capsys):
     JUDGES[name](namespace["results"])
 
 
-# Training, or choosing among many estimators: each takes half a minute to compile.
-EXAMPLE_TRAINS = {
+# Training, choosing among many estimators, or drawing many data sets: slow to compile.
+SLOW_EXAMPLES = {
+    "estimators.density._forms._debias",
+    "estimators.density._forms._scales",
+    "estimators.density._operations._level_sets",
+    "estimators.information._inference._matrix",
+    "estimators.information._neighbours._mixture_ksg",
+    "estimators.score._denoisers._train",
     "estimators.density._kde",
     "estimators.score._denoisers._unet",
     "estimators.information._mist._adapt",
@@ -121,7 +127,7 @@ EXAMPLE_TRAINS = {
 }
 
 
-@pytest.mark.parametrize("name", slow.parameters(MODULES, EXAMPLE_TRAINS))
+@pytest.mark.parametrize("name", slow.parameters(MODULES, SLOW_EXAMPLES))
 def test_docstrings(name):
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     failed, _ = doctest.testmod(importlib.import_module(name), optionflags=options)

@@ -37,6 +37,7 @@ def test_equals_the_full_matrix(x64, m, n):
     np.testing.assert_allclose(got, full_matrix(*arguments, 2.0), rtol=0, atol=1e-12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("m", "n"), SIZES[1:])
 def test_gradient_equals_the_full_matrix(x64, m, n):
     arguments = (*problem(m, n, 3), jnp.asarray(2.0))

@@ -84,6 +84,7 @@ def test_pruned_sums_are_certain(x64):
     assert float(got.work.max()) < 0.3
 
 
+@pytest.mark.thorough
 def test_a_lone_near_point_is_never_missed():
     """One of 20 000 points carries two thirds of the sum: a sample would overlook it."""
     bulk = normal(0, 20_000, 3)

@@ -60,6 +60,7 @@ def test_the_index_is_where_the_participation_is_critical(x64):
         np.testing.assert_allclose((at**2).sum(-1), CRITICAL_PARTICIPATION, rtol=2e-3)
 
 
+@pytest.mark.thorough
 def test_the_variance_is_that_over_fresh_data_sets(x64):
     """The standard error squared has the expectation of the squared error: 4000 data sets."""
     n, h, x = 200, 1.0, jnp.array([[0.3, -0.2, 0.5]])

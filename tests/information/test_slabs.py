@@ -108,6 +108,7 @@ def test_agrees_with_scikit_learn_and_npeet(law, k, x64):
     assert abs(max(value, 0) - theirs) < 1e-6
 
 
+@pytest.mark.thorough
 def test_vmap_and_shapes_around_the_threshold(x64):
     x, y = jax.random.normal(jax.random.key(0), (2, 3, N, 1))
     y = x * jnp.array([0.0, 1.0, 9.0])[:, None, None] + y

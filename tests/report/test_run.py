@@ -176,6 +176,7 @@ def messy(messy_file):
         return report.run(messy_file, target="5", quiet=True)
 
 
+@pytest.mark.thorough
 def test_messy_report_says_what_it_dropped(messy):
     plain = valid(messy)
     assert all("skipped" not in plain[name] for name in _run.SECTIONS)

@@ -131,6 +131,7 @@ def test_stochastic_samplers_have_the_moments_of_their_recursion(sampler):
     assert abs(float(jnp.mean(got - model.mean[None]))) < 5 * (spread / n) ** 0.5
 
 
+@pytest.mark.thorough
 def test_stochastic_heun_without_churn_is_heun_and_with_it_keeps_the_law():
     model = gaussian(np.float32)
     start = model.sample(20_000, 10.0, key=jax.random.key(1))

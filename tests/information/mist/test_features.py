@@ -33,6 +33,7 @@ def test_the_first_feature_is_the_gaussian_copula(x64):
     np.testing.assert_allclose(read(x, y)[0], gaussian_copula(x, y), atol=2e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("width", [3, 5])
 def test_what_fills_changes_nothing(width):
     x, y = problem()

@@ -175,6 +175,7 @@ def test_warns_of_what_training_did_not_see(mist):
             mist.estimate(*normal_pair(300, 0.5, seed))
 
 
+@pytest.mark.thorough
 def test_saved_and_read(mist, tmp_path):
     io.save(tmp_path / "mist.safetensors", mist)
     again = io.load(tmp_path / "mist.safetensors")
