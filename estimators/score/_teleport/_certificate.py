@@ -195,8 +195,8 @@ def _certify(analytic, model, points, sigmas, key, repeats: int, estimate: str) 
     apart, of_model, of_analytic = jax.lax.map(level, sigmas)
     gap = of_analytic - of_model
     rate = (apart if estimate == "distance" else gap) / sigmas[:, None] ** 2
-    width = jnp.diff(jnp.log(sigmas))[:, None]
-    pieces = 0.5 * width * (rate[1:] + rate[:-1])
+    width = jnp.diff(jnp.log(sigmas))
+    pieces = (width * _power_law(jnp.mean(rate, -1)))[:, None] * 0.5 * (rate[1:] + rate[:-1])
     above = jnp.cumsum(pieces[::-1], 0)[::-1]
     by_row = jnp.concatenate([above, jnp.zeros_like(above[:1])])
     root = jnp.sqrt(jnp.asarray(n, points.dtype))
@@ -209,3 +209,17 @@ def _certify(analytic, model, points, sigmas, key, repeats: int, estimate: str) 
         jnp.std(gap, -1, ddof=1) / root,
     )
     return checks.poison(certificate, jnp.all(jnp.isfinite(points)))
+
+
+def _power_law(rate):
+    """What the trapezoidal rule must be multiplied with to be exact for power laws.
+
+    The integrand falls as the sixth power of the noise in its tail: on the default levels the
+    plain rule would certify 7 % too much there.
+    """
+    low, high = rate[:-1], rate[1:]
+    safe = (low > 0) & (high > 0)
+    ratio = jnp.log(jnp.where(safe, low / jnp.where(safe, high, 1), 1))
+    # The logarithmic mean over the arithmetic one is tanh(ratio / 2) / (ratio / 2).
+    half = jnp.where(jnp.abs(ratio) > 1e-3, 0.5 * ratio, 1)
+    return jnp.where(jnp.abs(ratio) > 1e-3, jnp.tanh(half) / half, 1)
