@@ -42,7 +42,7 @@ def test_moments_are_those_of_the_data(x64):
     np.testing.assert_allclose(low.info.explained_variance, spectrum[:2].sum() / spectrum.sum())
 
 
-@pytest.mark.parametrize("rank", [None, 2])
+@pytest.mark.parametrize("rank", [None, 2, 0])
 def test_score_is_the_gradient_and_tweedie_holds(x64, rank):
     points = draw()
     fitted = score.Gaussian(rank).fit(points)
@@ -104,7 +104,7 @@ def test_fewer_rows_than_columns(x64):
         (lambda f: f.score(jnp.ones((2, 5)), jnp.ones(3)), r"broadcast to the batch shape \(2,\)"),
         (lambda f: f.transport(jnp.ones((2, 5)), 1.0, jnp.nan), "to_sigma must be finite"),
         (lambda f: score.Gaussian(6).fit(jnp.ones((9, 5))), "at most the 5 columns"),
-        (lambda f: score.Gaussian(0).fit(jnp.ones((9, 5))), "rank must be a whole number >= 1"),
+        (lambda f: score.Gaussian(-1).fit(jnp.ones((9, 5))), "rank must be a whole number >= 0"),
         (lambda f: score.Gaussian().fit(jnp.ones((1, 5))), "at least 2 rows"),
     ],
 )

@@ -239,6 +239,8 @@ def test_bad_input_is_refused():
         score.sample(model, jnp.ones((2, 3)), score.edm_schedule(4))
     with refuses("key must be given: Ancestral adds noise"):
         score.sample(model, start, score.edm_schedule(4), sampler=score.Ancestral())
+    with refuses("sigma_min must be below sigma_max = 1.0, and not negative; got 2.0"):
+        score.StochasticHeun(sigma_min=2.0, sigma_max=1.0)
     with refuses("sampler must be one"):
         score.sample(model, start, score.edm_schedule(4), sampler="heun")
     with refuses("model must be a fitted score model"):

@@ -167,10 +167,11 @@ class Gaussian(Spec):
     """The Gaussian approximation of a data set's score at every noise level.
 
     Args:
-        rank: how many modes to keep; None keeps all d. The variance outside them is spread
-            evenly (probabilistic PCA; Tipping & Bishop 1999, eq. 8): setting it to zero
-            instead ruins the score at small sigma. With a rank, many columns cost nothing
-            of size d x d: block power iteration takes the place of eigenvectors.
+        rank: how many modes to keep; None keeps all d, 0 is an isotropic Gaussian. The
+            variance outside them is spread evenly (probabilistic PCA; Tipping & Bishop 1999,
+            eq. 8): setting it to zero instead ruins the score at small sigma. With a rank, many
+            columns cost nothing of size d x d: block power iteration takes the place of
+            eigenvectors.
         shrinkage: pull the eigenvalues towards their mean: "ledoit-wolf", "oas", or the share
             of the target in [0, 1]; 0 is the sample covariance. It pays where rows are
             hardly more than columns, and costs a little where they are many.
@@ -197,7 +198,7 @@ class Gaussian(Spec):
     shrinkage: Choice | Float[Array, ""]
 
     def __init__(self, rank: int | None = None, shrinkage: str | Real[ArrayLike, ""] = 0.0):
-        self.rank = None if rank is None else checks.integer("rank", rank, at_least=1)
+        self.rank = None if rank is None else checks.integer("rank", rank, at_least=0)
         if isinstance(shrinkage, str):
             checks.one_of("shrinkage", shrinkage, _shrinkage.RULES)
             self.shrinkage = Choice(shrinkage)

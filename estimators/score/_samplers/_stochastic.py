@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import checks
 from estimators.score._samplers._one_step import Heun
@@ -58,25 +58,39 @@ class StochasticHeun(Sampler):
     """
 
     stochastic: ClassVar[bool] = True
-    churn: float = eqx.field(static=True, default=0.1)
-    sigma_min: float = eqx.field(static=True, default=0.0)
-    sigma_max: float = eqx.field(static=True, default=float("inf"))
-    inflation: float = eqx.field(static=True, default=1.0)
+    churn: Float[Array, ""]
+    sigma_min: Float[Array, ""]
+    sigma_max: Float[Array, ""]
+    inflation: Float[Array, ""]
 
-    def __check_init__(self):
-        checks.positive("churn", self.churn, zero=True)
-        checks.positive("inflation", self.inflation)
-        if not 0 <= self.sigma_min < self.sigma_max:
+    def __init__(
+        self,
+        churn: Real[ArrayLike, ""] = 0.1,
+        *,
+        sigma_min: Real[ArrayLike, ""] = 0.0,
+        sigma_max: Real[ArrayLike, ""] = float("inf"),
+        inflation: Real[ArrayLike, ""] = 1.0,
+    ):
+        self.churn = checks.positive("churn", checks.as_number("churn", churn), zero=True)
+        self.inflation = checks.positive("inflation", checks.as_number("inflation", inflation))
+        self.sigma_min = checks.as_number("sigma_min", sigma_min)
+        self.sigma_max = checks.as_number("sigma_max", sigma_max)
+        ends = self.sigma_min, self.sigma_max
+        known = all(map(checks.is_concrete, ends))
+        if known and not checks.holds(lambda a, b: (a >= 0) & (a < b), *ends):
             raise ValueError(
-                f"sigma_min must be below sigma_max = {self.sigma_max}; got {self.sigma_min}"
+                f"sigma_min must be below sigma_max = {self.sigma_max}, and not negative; got "
+                f"{self.sigma_min}"
             )
 
     def step(self, denoise, x, memory, before, after, key):
         """See `Sampler.step`."""
         inside = (before >= self.sigma_min) & (before <= self.sigma_max)
-        raised = before * (1 + jnp.where(inside, min(self.churn, 2**0.5 - 1), 0.0))
-        added = jnp.sqrt(raised**2 - before**2)
-        x = x + self.inflation * added * _noise(key, x)
+        growth = jnp.where(inside, jnp.minimum(self.churn, 2**0.5 - 1).astype(x.dtype), 0)
+        # sqrt(raised^2 - before^2), which rounding could take below zero.
+        added = before * jnp.sqrt(growth * (2 + growth))
+        x = x + self.inflation.astype(x.dtype) * added * _noise(key, x)
+        raised = before * (1 + growth)
         return Heun().step(denoise, x, None, raised, after, key)
 
 
