@@ -36,7 +36,10 @@ def test_continuous_target():
     assert values.argmax() == 1
     assert p_values[1] == pytest.approx(1 / (1 + PERMUTATIONS))
     u = information.normal_scores(np.stack([X[:, 1], y], 1).astype(np.float32))
-    assert values[1] == pytest.approx(float(information.ksg(u[:, :1], u[:, 1:])), abs=2e-3)
+    # Normal scores lie symmetrically, so some distances are equal but for their rounding, which
+    # differs from one release of jax to the next: a neighbour more or less in a row or two.
+    direct = float(information.ksg(u[:, :1], u[:, 1:]))
+    assert values[1] == pytest.approx(direct, abs=1 / len(X))
 
 
 def test_classes_in_a_pipeline():
