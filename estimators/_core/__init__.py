@@ -14,6 +14,7 @@ from estimators._core._moments import (
     whiten,
     whitening,
 )
+from estimators._core._normal import normal_interval
 from estimators._core._order_statistics import order_statistic, weighted_quantile
 from estimators._core._product import product
 from estimators._core._runs import Runs, runs
@@ -31,6 +32,7 @@ __all__ = [
     "effective_sample_size",
     "kernel_statistics",
     "log_sum_exp",
+    "normal_interval",
     "normalised",
     "order_statistic",
     "product",

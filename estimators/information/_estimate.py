@@ -2,12 +2,11 @@
 
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from estimators._core import Stored, checks, constant_columns
+from estimators._core import Stored, checks, constant_columns, normal_interval
 
 OK, NOT_FINITE, CONSTANT_COLUMN, COLLINEAR, NO_LABEL_TWICE = range(5)
 
@@ -64,10 +63,8 @@ class Estimate(Stored):
             >>> bool(lower < 0.35 < upper)  # the truth is log(2) / 2
             True
         """
-        checks.probability("coverage", coverage)
-        reach = jax.scipy.special.ndtri((1 + jnp.asarray(coverage, self.value.dtype)) / 2)
-        reach = reach * self.standard_error
-        return jnp.maximum(self.value - reach, 0), jnp.maximum(self.value + reach, 0)
+        lower, upper = normal_interval(self.value, self.standard_error, coverage)
+        return jnp.maximum(lower, 0), jnp.maximum(upper, 0)
 
 
 def as_pair(x, y, *, at_least: int, why: str) -> tuple[Float[Array, "n dx"], Float[Array, "n dy"]]:

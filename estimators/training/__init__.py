@@ -11,7 +11,7 @@ with parameters that are good, and says in `status` why it left.
 | name | what it is |
 |---|---|
 | `minimise` | the loop |
-| `Result`, `History` | what it returns |
+| `Result`, `TrainingInfo`, `History` | what it returns |
 | `STATUS` | the four ways in which training ends |
 | `batch` | random rows of a pytree of arrays, to be drawn inside a loss |
 | `Report`, `Printer` | what a progress callable receives, and the one that ships |
@@ -20,6 +20,15 @@ with parameters that are good, and says in `status` why it left.
 from estimators.training._batch import batch
 from estimators.training._loop import minimise
 from estimators.training._progress import Printer, Report
-from estimators.training._result import STATUS, History, Result
+from estimators.training._result import STATUS, History, Result, TrainingInfo
 
-__all__ = ["STATUS", "History", "Printer", "Report", "Result", "batch", "minimise"]
+__all__ = [
+    "STATUS",
+    "History",
+    "Printer",
+    "Report",
+    "Result",
+    "TrainingInfo",
+    "batch",
+    "minimise",
+]

@@ -25,21 +25,17 @@ class History(Stored):
     validation: Float[Array, " chunks"]
 
 
-class Result(Stored):
-    """Trained parameters, and how training went.
+class TrainingInfo(Stored):
+    """How training went.
 
     Attributes:
-        parameters: as they were given, trained. With validation data those of the chunk with
-            the least validation loss, else the last ones; after divergence, where neither
-            can be had, the last ones whose loss was finite.
         history: the losses.
         steps: `()`, number of updates made.
-        best_step: `()`, number of updates after which `parameters` was taken.
+        best_step: `()`, number of updates after which the parameters were taken.
         status_code: `()`, index of `status` in ("finished", "stopped early", "interrupted",
             "diverged"); an array, so that results of one task share a pytree structure.
     """
 
-    parameters: PyTree
     history: History
     steps: Int[Array, ""]
     best_step: Int[Array, ""]
@@ -51,9 +47,26 @@ class Result(Stored):
         return STATUS[int(self.status_code)]
 
 
+class Result(TrainingInfo):
+    """Trained parameters, and how training went; see also `TrainingInfo`.
+
+    Attributes:
+        parameters: as they were given, trained. With validation data those of the chunk with
+            the least validation loss, else the last ones; after divergence, where neither
+            can be had, the last ones whose loss was finite.
+    """
+
+    parameters: PyTree
+
+    @property
+    def info(self) -> TrainingInfo:
+        """All but the parameters."""
+        return TrainingInfo(self.history, self.steps, self.best_step, self.status_code)
+
+
 def make_result(parameters, history, steps: int, best_step: int, status: str) -> Result:
     """Assemble a result from the host's records."""
     training, validation = (jnp.asarray(losses) for losses in history)
     code = STATUS.index(status)
     counts = (jnp.asarray(np.int32(count)) for count in (steps, best_step, code))
-    return Result(parameters, History(training, validation), *counts)
+    return Result(History(training, validation), *counts, parameters=parameters)

@@ -13,7 +13,7 @@ from estimators import io, quantile, training
 from estimators.quantile._aggregators._cross_fit import (
     Folds,
     Schedule,
-    _loss,
+    _Loss,
     cross_fit,
     make_folds,
 )
@@ -122,7 +122,7 @@ def test_a_compiled_step_goes_down_the_gradient(form, masked):
         gates = eqx.filter_vmap(lambda k, b: Gate.random(k, b, 5, 2, resolution, 4, 1))(
             keys, logits
         )
-    loss = _loss(64, 1.0, None)
+    loss = _Loss(64, 1.0, None)
     data = (rows, folds)
     result = training.minimise(loss, gates, data, key=KEY, steps=1, optimiser=optax.sgd(1.0))
     slope = eqx.filter_grad(lambda g: loss(g, data, jax.random.fold_in(KEY, 0)))(gates)

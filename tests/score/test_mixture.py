@@ -50,7 +50,7 @@ def test_score_is_the_gradient_and_tweedie_holds(x64, rank):
     fitted = score.Mixture(3, rank).fit(points, key=jax.random.key(0))
     x = jnp.asarray(points[:30])
     for sigma in (0.01, 0.5, 4.0, 80.0):
-        gradient = jax.grad(lambda x: jnp.sum(fitted.log_density(x, sigma)))(x)  # noqa: B023
+        gradient = jax.grad(lambda x, s: jnp.sum(fitted.log_density(x, s)))(x, sigma)
         np.testing.assert_allclose(fitted.score(x, sigma), gradient, atol=1e-10, rtol=1e-10)
         tweedie = x + sigma**2 * fitted.score(x, sigma)
         np.testing.assert_allclose(fitted.denoise(x, sigma), tweedie, atol=1e-9)

@@ -1,10 +1,9 @@
 """A number found by drawing, with the error of the draws."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from estimators._core import Stored, checks
+from estimators._core import Stored, normal_interval
 
 
 class MonteCarloEstimate(Stored):
@@ -29,10 +28,7 @@ class MonteCarloEstimate(Stored):
         Raises:
             ValueError: if `coverage` is not strictly between 0 and 1.
         """
-        checks.probability("coverage", coverage)
-        reach = jax.scipy.special.ndtri((1 + jnp.asarray(coverage, self.value.dtype)) / 2)
-        reach = reach * self.standard_error
-        return self.value - reach, self.value + reach
+        return normal_interval(self.value, self.standard_error, coverage)
 
 
 def mean_of(values: Float[Array, " samples"]) -> MonteCarloEstimate:

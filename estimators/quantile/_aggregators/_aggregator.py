@@ -10,12 +10,13 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key, Real
 from estimators import training
 from estimators._core import Fitted, Spec, Stored, checks
 from estimators.quantile._aggregators._cross_fit import as_fold, fit_base, make_folds
-from estimators.quantile._aggregators._data import as_data, as_rows, mean_score
+from estimators.quantile._aggregators._data import as_data, as_rows
 from estimators.quantile._aggregators._global import FittedGlobalWeights, GlobalWeights
 from estimators.quantile._aggregators._inputs_of_gate import Inputs
 from estimators.quantile._aggregators._local import FittedLocalWeights, LocalWeights, as_fitted
 from estimators.quantile._monotone._sort import sort_levels
 from estimators.quantile._pools._average import average
+from estimators.quantile._scores._compare import mean_score
 from estimators.quantile._scores._pinball import weighted_interval_score
 
 
@@ -150,15 +151,14 @@ class Aggregator(Spec):
             held_out.append(predicted)
         candidates = jnp.stack(held_out, 1)
         mixture = GlobalWeights("coarse").fit(candidates, data.y, data.levels)
-        losses = weighted_interval_score(
-            jnp.broadcast_to(data.y[:, None], candidates.shape[:2]), candidates, data.levels
-        )
+        y = jnp.broadcast_to(data.y[:, None], candidates.shape[:2])
+        scores = mean_score(weighted_interval_score(y, candidates, data.levels))
         info = AggregatorInfo(
             tuple(names),
-            jnp.mean(losses, 0),
-            jnp.std(losses, 0, ddof=1) / len(data.y) ** 0.5,
+            scores.value,
+            scores.standard_error,
             mixture.weights,
             mixture.info.wis,
-            mean_score(data, sort_levels(average(data.predictions, mask=data.mask))),
+            fitted[0].info.wis_of_average,
         )
         return FittedAggregator(tuple(fitted), mixture, data.levels, info)

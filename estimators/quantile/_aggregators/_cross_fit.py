@@ -82,7 +82,7 @@ def cross_fit(
     """
     data = (rows, folds)
     result = training.minimise(
-        _loss(schedule.batch_size, schedule.crossing, schedule.dropout),
+        _Loss(schedule.batch_size, schedule.crossing, schedule.dropout),
         gates,
         data,
         key=key,
@@ -97,28 +97,31 @@ def cross_fit(
     return result.parameters, held_out(result.parameters, rows, folds), result
 
 
-@functools.lru_cache
-def _loss(batch_size: int, crossing: float, dropout: Dropout | None):
-    # One object for one setting: training compiles once for each loss.
-    def loss(gates, data, key):
+class _Loss(eqx.Module):
+    """The loss of one batch a gate, of rows outside its fold."""
+
+    batch_size: int = eqx.field(static=True)
+    crossing: float = eqx.field(static=True)
+    dropout: Dropout | None = eqx.field(static=True)
+
+    def __call__(self, gates, data, key) -> Float[Array, ""]:
         rows, folds = data
 
         def one(gate, outside, count, key):
             draw, drop = jax.random.split(key)
-            places = jax.random.randint(draw, (batch_size,), 0, count, jnp.int32)
+            places = jax.random.randint(draw, (self.batch_size,), 0, count, jnp.int32)
             batch = _take(rows, outside[places])
             combined = gate.combine(
-                batch.inputs, batch.predictions, batch.mask, key=drop, dropout=dropout
+                batch.inputs, batch.predictions, batch.mask, key=drop, dropout=self.dropout
             )
             score = jnp.mean(weighted_interval_score(batch.y, combined, rows.levels))
-            if crossing > 0:
-                score += crossing * jnp.mean(crossing_penalty(combined, rows.levels))
+            if self.crossing > 0:
+                penalty = crossing_penalty(combined, rows.levels)
+                score += self.crossing * jnp.mean(penalty)
             return score
 
         keys = jax.random.split(key, folds.counts.shape[0])
         return jnp.mean(eqx.filter_vmap(one)(gates, folds.outside, folds.counts, keys))
-
-    return loss
 
 
 def held_out_score(gates, data, key) -> Float[Array, ""]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators import training
 from estimators._core import Fitted, Spec, checks
-from estimators.quantile._aggregators._info import WeightsInfo
+from estimators.quantile._aggregators._info import WeightsInfo, weights_info
 from estimators.quantile._inputs import as_levels, as_models, as_training
 from estimators.quantile._monotone._sort import sort_levels
 from estimators.quantile._pools._average import average
@@ -156,15 +156,7 @@ class GlobalWeights(Spec):
             combined = sort_levels(average(predictions, weights))
             return jnp.mean(weighted_interval_score(y, combined, levels))
 
-        history = jax.tree.map(lambda losses: losses * scale, result.history)
-        info = WeightsInfo(
-            wis=score(weights),
-            wis_of_average=score(None),
-            history=history,
-            steps=result.steps,
-            best_step=result.best_step,
-            status_code=result.status_code,
-        )
+        info = weights_info(result, scale, score(weights), score(None))
         return FittedGlobalWeights(weights, levels, info)
 
 

@@ -25,7 +25,7 @@ from estimators.quantile._aggregators._data import (
     mean_score,
 )
 from estimators.quantile._aggregators._gate import RESOLUTIONS, Dropout, Gate
-from estimators.quantile._aggregators._info import WeightsInfo
+from estimators.quantile._aggregators._info import WeightsInfo, weights_info
 from estimators.quantile._aggregators._inputs_of_gate import SEES, Inputs
 from estimators.quantile._inputs import as_models
 from estimators.quantile._monotone._sort import sort_levels
@@ -265,12 +265,6 @@ def as_fitted(gates: Gate, inputs: Inputs, data: Data, held_out, result: trainin
     """What a fit returns, and its held-out predictions in the unit of y."""
     held_out = inputs.centre + inputs.scale * held_out
     plain = sort_levels(average(data.predictions, mask=data.mask))
-    info = WeightsInfo(
-        mean_score(data, held_out),
-        mean_score(data, plain),
-        jax.tree.map(lambda losses: losses * inputs.scale, result.history),
-        result.steps,
-        result.best_step,
-        result.status_code,
-    )
+    scores = mean_score(data, held_out), mean_score(data, plain)
+    info = weights_info(result, inputs.scale, *scores)
     return FittedLocalWeights(gates, inputs, data.levels, info), held_out

@@ -1,6 +1,6 @@
 """Base models of our own: quantiles of y given features, at all levels at once."""
 
-from estimators.quantile._models._fitted_network import FittedNetwork, ModelInfo
+from estimators.quantile._models._fitted_network import FittedNetwork
 from estimators.quantile._models._linear import (
     FittedLinearQuantiles,
     LinearInfo,
@@ -20,7 +20,6 @@ __all__ = [
     "LinearInfo",
     "LinearQuantiles",
     "LocationScale",
-    "ModelInfo",
     "QuantileNetwork",
     "QuantileProcess",
     "SimultaneousQuantileNetwork",

@@ -4,7 +4,7 @@ import abc
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
+from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from estimators import training
 from estimators._core import Fitted, Stored, checks
@@ -54,28 +54,6 @@ class Head(Stored):
         return jnp.mean(weighted_interval_score(y, predictions, levels))
 
 
-class ModelInfo(Stored):
-    """How the training of a network went.
-
-    Attributes:
-        history: training loss, of each step's batch before the step, and validation loss,
-            every 100 steps; both of outcomes divided by their standard deviation.
-        steps: number of steps made.
-        best_step: number of steps after which the weights were taken.
-        status_code: index of `status` in `estimators.training.STATUS`.
-    """
-
-    history: training.History
-    steps: Int[Array, ""]
-    best_step: Int[Array, ""]
-    status_code: Int[Array, ""]
-
-    @property
-    def status(self) -> str:
-        """Why training ended; see `estimators.training.Result`."""
-        return training.STATUS[int(self.status_code)]
-
-
 class FittedNetwork(Fitted):
     """A trained network.
 
@@ -84,14 +62,15 @@ class FittedNetwork(Fitted):
         head: what its outputs mean.
         scaling: the units of the training data.
         levels: `(levels,)`, those of the fit.
-        info: how training went.
+        info: how training went; losses are of outcomes divided by their standard deviation,
+            those of validation every 100 steps.
     """
 
     network: Trunk
     head: Head
     scaling: Scaling
     levels: Float[Array, " levels"]
-    info: ModelInfo
+    info: training.TrainingInfo
 
     def predict(self, features: Real[ArrayLike, "*batch d"]) -> Float[Array, "*batch levels"]:
         """Quantiles of y given the features, at `levels`.

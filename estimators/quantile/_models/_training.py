@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Key, Real
 from estimators import training
 from estimators._core import Spec, checks
 from estimators.quantile._models._data import as_training_rows, scaling
-from estimators.quantile._models._fitted_network import FittedNetwork, Head, ModelInfo
+from estimators.quantile._models._fitted_network import FittedNetwork, Head
 from estimators.quantile._models._trunk import random_trunk
 
 CHUNK = 100  # steps between two looks at the validation data
@@ -92,8 +92,7 @@ class NetworkSpec(Spec):
             chunk=CHUNK,
             progress=progress,
         )
-        info = ModelInfo(result.history, result.steps, result.best_step, result.status_code)
-        return FittedNetwork(result.parameters, head, units, levels, info)
+        return FittedNetwork(result.parameters, head, units, levels, result.info)
 
 
 class _Loss(eqx.Module):

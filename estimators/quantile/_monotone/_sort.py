@@ -42,7 +42,7 @@ def sort_levels(predictions: Real[ArrayLike, "*batch levels"]) -> Float[Array, "
 @jax.custom_jvp
 @jax.jit
 def _sort(rows):
-    return _poison(by_columns(lambda columns: _network(columns, _exchange), rows), rows)
+    return _poison(by_columns(lambda columns: sorting_network(columns, _exchange), rows), rows)
 
 
 @_sort.defjvp
@@ -52,7 +52,7 @@ def _sort_jvp(primals, tangents):
     position = jnp.arange(rows.shape[-1]).reshape((1,) * (rows.ndim - 1) + (-1,))
     position = jnp.broadcast_to(position, rows.shape)
     _, order = by_columns(
-        lambda *columns: _network(columns, _exchange_with_position),
+        lambda *columns: sorting_network(columns, exchange_with_position),
         jax.lax.stop_gradient(rows),
         position,
     )
@@ -61,7 +61,7 @@ def _sort_jvp(primals, tangents):
     return values, jnp.take_along_axis(change, order, -1)
 
 
-def _network(columns, exchange):
+def sorting_network(columns, exchange):
     """Bitonic sort of `(L, block)` arrays along their first axis."""
     length = jax.tree.leaves(columns)[0].shape[0]
     size = 1 << (length - 1).bit_length()
@@ -103,7 +103,7 @@ def _exchange(first, second):
     return jnp.minimum(first, second), jnp.maximum(first, second)
 
 
-def _exchange_with_position(first, second):
+def exchange_with_position(first, second):
     # Ties are broken by position: the order is then total, and padding, whose position is
     # the highest, stays behind an infinity of the row itself.
     after = (first[0] > second[0]) | ((first[0] == second[0]) & (first[1] > second[1]))

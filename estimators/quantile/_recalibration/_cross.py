@@ -8,6 +8,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from estimators._core import Fitted, Spec, checks, order_statistic
 from estimators._core._blocks import map_blocks
+from estimators.quantile._folds import as_folds
 from estimators.quantile._inputs import as_models
 from estimators.quantile._monotone._sort import sort_levels
 from estimators.quantile._monotone._sweep import sweep_levels
@@ -106,14 +107,9 @@ class CrossConformalQuantiles(Spec):
         """
         rows, y, known = as_calibration(predictions, y, levels)
         ranks = jnp.asarray(level_ranks(levels, rows.shape[0]))
-        numbers = np.asarray(fold)
-        if numbers.shape != (rows.shape[0],) or not np.issubdtype(numbers.dtype, np.integer):
-            raise ValueError(
-                f"fold must be {rows.shape[0]} whole numbers, one for each row; got "
-                f"{numbers.dtype} of shape {numbers.shape}"
-            )
+        numbers = as_folds(fold, rows.shape[0])
         names = np.unique(numbers)
-        if len(names) < 2 or (names != np.arange(len(names))).any():
+        if (names != np.arange(len(names))).any():
             raise ValueError(f"fold must hold 0 to K - 1, K at least 2; got {names.tolist()}")
         residuals = y[:, None] - sort_levels(rows)
         return FittedCrossConformalQuantiles(

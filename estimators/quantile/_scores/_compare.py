@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from estimators._core import Stored, checks
+from estimators._core import Stored, checks, normal_interval
 
 
 class Score(Stored):
@@ -28,10 +28,7 @@ class Score(Stored):
         Raises:
             ValueError: if `coverage` is not strictly between 0 and 1.
         """
-        checks.probability("coverage", coverage)
-        reach = jax.scipy.special.ndtri((1 + jnp.asarray(coverage, self.value.dtype)) / 2)
-        reach = reach * self.standard_error
-        return self.value - reach, self.value + reach
+        return normal_interval(self.value, self.standard_error, coverage)
 
 
 class Comparison(Stored):
