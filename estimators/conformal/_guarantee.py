@@ -1,0 +1,39 @@
+"""What a conformal set promises, in numbers and in words."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """The coverage that is promised, by what, and over which randomness.
+
+    `str(guarantee)` is a sentence.
+
+    Attributes:
+        coverage: the coverage asked for.
+        at_least: the least probability that the set covers; None where nothing is proven.
+        at_most: the largest one where scores are distinct; None where none is known.
+        kind: "exact" where the two are the probability itself for distinct scores; "at least"
+            where only the lower one is; "asymptotic" where it is reached as the sample grows.
+        over: what is random in that probability.
+        given: what must hold for it.
+    """
+
+    coverage: float
+    at_least: float | None
+    at_most: float | None
+    kind: Literal["exact", "at least", "asymptotic"]
+    over: str
+    given: str
+
+    def __str__(self):
+        if self.kind == "asymptotic":
+            claim = f"covers with probability near {self.coverage:g} for a large sample"
+        elif self.kind == "exact":
+            claim = f"covers with probability {self.at_least:.6g}, {self.coverage:g} asked"
+        else:
+            claim = f"covers with probability at least {self.at_least:.6g}"
+            if self.at_most is not None:
+                claim += f" and, with distinct scores, at most {self.at_most:.6g}"
+        return f"{claim}; over {self.over}; given {self.given}."
