@@ -15,7 +15,11 @@ from estimators._core._moments import (
     whitening,
 )
 from estimators._core._normal import normal_interval
-from estimators._core._order_statistics import order_statistic, weighted_quantile
+from estimators._core._order_statistics import (
+    grouped_order_statistics,
+    order_statistic,
+    weighted_quantile,
+)
 from estimators._core._product import product
 from estimators._core._runs import Runs, runs
 from estimators._core._student import student_quantile
@@ -30,6 +34,7 @@ __all__ = [
     "checks",
     "constant_columns",
     "effective_sample_size",
+    "grouped_order_statistics",
     "kernel_statistics",
     "log_sum_exp",
     "normal_interval",

@@ -27,6 +27,30 @@ def order_statistic(values: Float[Array, " n"], rank: Integer[ArrayLike, ""]) ->
 
 
 @jax.jit
+def grouped_order_statistics(
+    values: Float[Array, " n"], groups: Integer[Array, " n"], ranks: Integer[Array, " groups"]
+) -> Float[Array, " groups"]:
+    """In each group the order statistic of its own rank; see `order_statistic`.
+
+    All groups are searched together, digit by digit: 8 or 16 passes of one scattered count
+    each, in O(n + groups) memory. A value whose group is not 0 to `len(ranks) - 1` belongs to
+    none.
+    """
+    count = ranks.shape[0]
+    known = (groups >= 0) & (groups < count)
+    groups = jnp.where(known, groups, count)
+
+    def per_group(array):
+        return jax.ops.segment_sum(array, groups, count + 1)[:-1]
+
+    sizes = per_group(jnp.ones_like(groups, jnp.int32))
+    invalid = per_group(jnp.isnan(values).astype(jnp.int32)) > 0
+    found = _smallest_of_groups(values, groups, jnp.clip(ranks, 1, jnp.maximum(sizes, 1)))
+    found = jnp.where(ranks > sizes, jnp.inf, jnp.where(ranks < 1, -jnp.inf, found))
+    return _with_derivatives(jnp.where(invalid, jnp.nan, found), values, groups)
+
+
+@jax.jit
 def weighted_quantile(
     values: Float[Array, " n"], weights: Float[Array, " n"], mass: Real[ArrayLike, ""]
 ) -> Float[Array, ""]:
@@ -54,6 +78,52 @@ def _with_derivative_jvp(primals, tangents):
     found = _with_derivative(*primals)
     share = (primals[1] == found).astype(found.dtype)
     return found, jnp.sum(share / jnp.maximum(jnp.sum(share), 1) * tangents[1])
+
+
+@jax.custom_jvp
+def _with_derivatives(found, values, groups):
+    return found.astype(values.dtype)
+
+
+@_with_derivatives.defjvp
+def _with_derivatives_jvp(primals, tangents):
+    found = _with_derivatives(*primals)
+    _, values, groups = primals
+    count = found.shape[0]
+    # The group past the end is that of values that belong to none.
+    share = (values == jnp.append(found, jnp.nan)[groups]).astype(found.dtype)
+    total = jax.ops.segment_sum(share, groups, count + 1)
+    moved = jax.ops.segment_sum(share * tangents[1], groups, count + 1)
+    return found, (moved / jnp.maximum(total, 1))[:-1]
+
+
+DIGIT = 4  # bits; 8 are no faster and need 16 times the memory
+
+
+def _smallest_of_groups(values, groups, ranks):
+    """Radix selection: of each group's candidates, the next digit is counted, and one is kept."""
+    keys, base = _ordered(values), 1 << DIGIT
+    bits, count = jnp.iinfo(keys.dtype).bits, ranks.shape[0]
+    groups = jnp.minimum(groups, count)
+    digit_bits = jnp.asarray(DIGIT, keys.dtype)
+
+    def step(i, state):
+        prefix, left = state
+        shift = (bits - DIGIT * (i + 1)).astype(keys.dtype)
+        own = jnp.append(prefix, prefix[:1])[groups]
+        # In two shifts: one by all the bits of a number is not defined.
+        alive = (keys >> shift >> digit_bits) == (own >> shift >> digit_bits)
+        digit = (keys >> shift & jnp.asarray(base - 1, keys.dtype)).astype(jnp.int32)
+        cell = jnp.where(alive & (groups < count), groups * base + digit, count * base)
+        counts = jnp.zeros(count * base + 1, jnp.int32).at[cell].add(1)
+        reached = jnp.cumsum(counts[:-1].reshape(count, base), 1)
+        below = reached < left[:, None]
+        passed = jnp.max(jnp.where(below, reached, 0), 1)
+        return prefix | jnp.sum(below, 1).astype(keys.dtype) << shift, left - passed
+
+    start = jnp.zeros(count, keys.dtype), ranks.astype(jnp.int32)
+    prefix, _ = jax.lax.fori_loop(0, bits // DIGIT, step, start)
+    return _unordered(prefix, values.dtype)
 
 
 def _smallest(values, enough: Callable) -> Float[Array, ""]:

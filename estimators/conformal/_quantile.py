@@ -31,6 +31,14 @@ def conformal_rank(n: int, coverage: float | np.floating | Fraction) -> int:
     return math.ceil((n + 1) * as_fraction(coverage))
 
 
+def rank_table(n: int, coverage: float | np.floating | Fraction) -> np.ndarray:
+    """`conformal_rank` of 0 to n scores, where their number is known only while running."""
+    checks.probability("coverage", coverage)
+    exact = as_fraction(coverage)
+    # In 64 bits: the numerator is below 1e9 (see `as_fraction`), and n below 2**31.
+    return (-(-np.arange(1, n + 2) * exact.numerator // exact.denominator)).astype(np.int32)
+
+
 def as_fraction(coverage: float | np.floating | Fraction) -> Fraction:
     """The fraction that a float stands for: its shortest decimal, less its rounding error."""
     if isinstance(coverage, Fraction):
@@ -88,6 +96,16 @@ def conformal_quantile(
 def _as_number(coverage: Any) -> Any:
     """The number in an array of no dimension, in the precision that it has there."""
     return np.asarray(coverage)[()] if isinstance(coverage, jax.Array) else coverage
+
+
+def why_infinite(n: int, coverage: float | Fraction) -> str | None:
+    """The reason for an infinite conformal set, or None where it is finite."""
+    if conformal_rank(n, coverage) <= n:
+        return None
+    return (
+        f"coverage {float(as_fraction(coverage)):g} needs at least {calibration_size(coverage)} "
+        f"calibration rows; there were {n}"
+    )
 
 
 def as_scores(name: str, scores) -> Float[Array, " n"]:

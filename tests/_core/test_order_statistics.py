@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from estimators._core import order_statistic, weighted_quantile
+from estimators._core import grouped_order_statistics, order_statistic, weighted_quantile
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
@@ -60,3 +60,24 @@ def test_derivative_goes_to_the_value_found(x64):
         jax.grad(order_statistic)(jnp.array([1.0, 1.0, 2.0]), 1), [0.5, 0.5, 0.0]
     )
     assert jnp.all(jax.grad(order_statistic)(values, 21) == 0)
+
+
+def test_grouped_order_statistics_are_those_of_each_group():
+    """Every rank of every group from 0 to one past the last, with ties, in both precisions."""
+    rng = np.random.default_rng(0)
+    values = np.round(rng.normal(size=60), 1).astype(np.float32)
+    groups = rng.integers(0, 4, 60)
+    for rank in range(25):
+        got = grouped_order_statistics(jnp.asarray(values), jnp.asarray(groups), jnp.full(4, rank))
+        for group in range(4):
+            ordered = np.sort(values[groups == group])
+            expected = np.concatenate([[-np.inf], ordered, np.full(30, np.inf)])[rank]
+            assert got[group] == expected
+
+
+def test_a_value_of_an_unknown_group_belongs_to_none():
+    values = jnp.array([1.0, jnp.nan, 3.0, jnp.nan])
+    got = grouped_order_statistics(values, jnp.array([0, 1, 0, -1]), jnp.array([1, 1, 1]))
+    assert got[0] == 1
+    assert jnp.isnan(got[1])
+    assert jnp.isposinf(got[2])

@@ -153,7 +153,7 @@ def test_crossed_intervals_collapse_to_a_point():
     calibrated = conformal.ConformalizedQuantileRegression(0.5).calibrate(
         -wide, wide, jnp.zeros(20)
     )
-    assert calibrated.below == -5.0
+    assert calibrated.thresholds.values[0] == -5.0
     lower, upper = calibrated.interval(jnp.array([-1.0]), jnp.array([2.0]))
     np.testing.assert_array_equal([lower[0], upper[0]], [0.5, 0.5])
 

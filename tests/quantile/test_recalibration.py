@@ -29,8 +29,8 @@ def test_every_pair_is_conformalised_quantile_regression():
         for symmetric, shifts in ((False, one_sided.shifts), (True, paired.shifts)):
             spec = conformal.ConformalizedQuantileRegression(coverage, symmetric=symmetric)
             expected = spec.calibrate(predictions[:, low], predictions[:, high], y)
-            assert float(-shifts[low]) == float(expected.below)
-            assert float(shifts[high]) == float(expected.above)
+            assert float(-shifts[low]) == float(expected.thresholds.values[0])
+            assert float(shifts[high]) == float(expected.thresholds.values[-1])
     assert paired.shifts[2] == 0
 
 

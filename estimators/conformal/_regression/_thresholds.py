@@ -1,0 +1,197 @@
+"""From scores to a threshold for every new row, in the ways that keep the coverage.
+
+One for all rows; one for each group; by the row's weight, for rows from another law; and by the
+calibration rows near it (`_local.py`). Scores have a last axis of one end or two, each with a
+coverage of its own.
+"""
+
+import abc
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from estimators._core import Fitted
+from estimators.conformal._grouped import as_whole, known_groups
+from estimators.conformal._guarantee import Guarantee
+from estimators.conformal._quantile import calibration_size, conformal_rank, why_infinite
+from estimators.conformal._weighted import WeighedScores
+
+
+class Where(NamedTuple):
+    """What new rows may bring besides their predictions, as it was given; not yet checked."""
+
+    groups: Any = None
+    weights: Any = None
+    points: Any = None
+    key: Any = None
+
+
+class Thresholds(Fitted):
+    """What calibration keeps of its scores."""
+
+    # Without an annotation, which would make it a field of what is saved.
+    needs = frozenset()
+
+    @abc.abstractmethod
+    def at(
+        self, shape: tuple[int, ...], where: Where, coverage: Fraction
+    ) -> Float[Array, "*batch ends"]:
+        """The thresholds of new rows of a batch shape, at the coverage of each end."""
+
+    @abc.abstractmethod
+    def reason(self, coverage: Fraction) -> str | None:
+        """Why thresholds are infinite, or may be; None where they are not."""
+
+    @abc.abstractmethod
+    def guarantee(self, asked: float, coverage: Fraction) -> Guarantee:
+        """What holds for an interval whose ends have that coverage each."""
+
+    def check(self, where: Where) -> Where:
+        """Refuse rows that bring too little, or what would be ignored."""
+        for name, value in where._asdict().items():
+            if (value is not None) != (name in self.needs):
+                fault = "missing" if value is None else "not used"
+                had = "had" if name in self.needs and name != "key" else "did not have"
+                if name == "key":
+                    had = "had points" if "key" in self.needs else "had no points"
+                    raise ValueError(f"key is {fault}: it draws where calibration {had}")
+                raise ValueError(f"{name} is {fault}: calibration {had} {name}")
+        return where
+
+
+class OneThreshold(Thresholds):
+    """The same for all rows.
+
+    Attributes:
+        values: `(ends,)`.
+        calibration: number of calibration rows.
+    """
+
+    values: Float[Array, " ends"]
+    calibration: Int[Array, ""]
+
+    def at(self, shape, where, coverage):
+        """See `Thresholds`."""
+        return jnp.broadcast_to(self.values, (*shape, *self.values.shape))
+
+    def reason(self, coverage):
+        """See `Thresholds`."""
+        return why_infinite(int(self.calibration), coverage)
+
+    def guarantee(self, asked, coverage):
+        """See `Thresholds`."""
+        reached = _reached(int(self.calibration), coverage, self.values.shape[0])
+        both = self.values.shape[0] == 2
+        return Guarantee(
+            asked,
+            reached,
+            None if both else reached,
+            "at least" if both else "exact",
+            "calibration and new rows together",
+            EXCHANGEABLE,
+        )
+
+
+class GroupThresholds(Thresholds):
+    """One for each group.
+
+    Attributes:
+        values: `(groups, ends)`.
+        sizes: `(groups,)`, calibration rows in each.
+    """
+
+    values: Float[Array, "groups ends"]
+    sizes: Int[Array, " groups"]
+    needs = frozenset({"groups"})
+
+    def at(self, shape, where, coverage):
+        """See `Thresholds`."""
+        group = known_groups(
+            "groups", as_whole("groups", where.groups, shape), self.values.shape[0]
+        )
+        none = jnp.full((1, self.values.shape[1]), jnp.inf, self.values.dtype)
+        return jnp.concatenate([self.values, none])[group]
+
+    def reason(self, coverage):
+        """See `Thresholds`."""
+        needed = calibration_size(coverage)
+        small = np.flatnonzero(np.asarray(self.sizes) < needed)
+        if small.size == 0:
+            return None
+        return (
+            f"coverage {float(coverage):g} needs at least {needed} calibration rows in each "
+            f"group; too few are in {small.size} of {self.sizes.shape[0]}, the first is group "
+            f"{small[0]} with {int(self.sizes[small[0]])}"
+        )
+
+    def guarantee(self, asked, coverage):
+        """See `Thresholds`."""
+        sizes = np.unique(np.asarray(self.sizes))
+        ends = self.values.shape[1]
+        reached = [_reached(int(size), coverage, ends) for size in sizes]
+        return Guarantee(
+            asked,
+            min(reached),
+            None if ends == 2 else max(reached),
+            "at least",
+            "calibration and new rows of a group, in every group",
+            EXCHANGEABLE,
+        )
+
+
+class WeightThresholds(Thresholds):
+    """By the weight of the row, in its group where there are groups.
+
+    Attributes:
+        below: scores in order and cumulative weights, of the lower end, or of both.
+        above: of the upper end, where it has a score of its own.
+    """
+
+    below: WeighedScores
+    above: WeighedScores | None
+
+    @property
+    def needs(self):
+        """See `Thresholds`."""
+        grouped = self.below.edges.shape[0] > 2
+        return frozenset({"weights", "groups"} if grouped else {"weights"})
+
+    def at(self, shape, where, coverage):
+        """See `Thresholds`."""
+        if jnp.shape(where.weights) != shape:
+            raise ValueError(
+                f"weights must have shape {shape}, one a row; got {jnp.shape(where.weights)}"
+            )
+        each = [self.below] if self.above is None else [self.below, self.above]
+        found = [one.thresholds(where.weights, where.groups, coverage) for one in each]
+        return jnp.stack(found, -1)
+
+    def reason(self, coverage):
+        """See `Thresholds`."""
+        edges = np.append(0, np.asarray(self.below.reached))[np.asarray(self.below.edges)]
+        largest = np.diff(edges).min() * float((1 - coverage) / coverage)
+        return f"a row gets the infinite set where its weight is above {largest:.6g}"
+
+    def guarantee(self, asked, coverage):
+        """See `Thresholds`."""
+        return Guarantee(
+            asked,
+            asked,
+            None,
+            "at least",
+            "calibration rows and new rows of the other law",
+            "rows that are independent in each law, and weights that are the ratio of the laws' "
+            "densities; estimated ones cost at most half their mean absolute error",
+        )
+
+
+EXCHANGEABLE = "rows that are exchangeable, and predictions of a model that has seen none of them"
+
+
+def _reached(rows: int, coverage: Fraction, ends: int) -> float:
+    """The least probability that a new score is below its threshold at every end."""
+    miss = 1 - Fraction(conformal_rank(rows, coverage), rows + 1)
+    return float(1 - ends * miss)
