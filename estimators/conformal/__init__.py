@@ -9,10 +9,24 @@ exchangeable, and the predictions must come from a model that saw neither. Ranks
 with too few calibration rows for the coverage asked, the set is infinite and says why.
 """
 
-from estimators.conformal._coverage import CoverageBand, coverage_band
+from estimators.conformal._coverage import (
+    CoverageBand,
+    calibration_size_within,
+    coverage_band,
+    pac_coverage,
+)
 from estimators.conformal._grouped import grouped_conformal_quantiles
 from estimators.conformal._guarantee import Guarantee
+from estimators.conformal._predictor import CalibratedPredictor, ConformalPredictor
 from estimators.conformal._quantile import calibration_size, conformal_quantile, conformal_rank
+from estimators.conformal._ratio import (
+    FittedKernelRatio,
+    FittedLogisticRatio,
+    KernelRatio,
+    LogisticRatio,
+    LogisticRatioInfo,
+    ratio_from_probability,
+)
 from estimators.conformal._regression import (
     CalibratedQuantileRegression,
     CalibratedRegression,
@@ -22,16 +36,26 @@ from estimators.conformal._regression import (
 from estimators.conformal._weighted import weighted_conformal_quantiles
 
 __all__ = [
+    "CalibratedPredictor",
     "CalibratedQuantileRegression",
     "CalibratedRegression",
+    "ConformalPredictor",
     "ConformalizedQuantileRegression",
     "CoverageBand",
+    "FittedKernelRatio",
+    "FittedLogisticRatio",
     "Guarantee",
+    "KernelRatio",
+    "LogisticRatio",
+    "LogisticRatioInfo",
     "SplitRegression",
     "calibration_size",
+    "calibration_size_within",
     "conformal_quantile",
     "conformal_rank",
     "coverage_band",
     "grouped_conformal_quantiles",
+    "pac_coverage",
+    "ratio_from_probability",
     "weighted_conformal_quantiles",
 ]

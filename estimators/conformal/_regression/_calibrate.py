@@ -28,6 +28,9 @@ class RegressionSpec(Spec):
     coverage: float = eqx.field(static=True, default=0.9)
     symmetric: bool = eqx.field(static=True, default=True, kw_only=True)
 
+    # How many columns of a prediction come before y; without an annotation, no field.
+    columns = 1
+
     def __check_init__(self):
         checks.probability("coverage", self.coverage)
 

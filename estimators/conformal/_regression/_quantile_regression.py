@@ -77,6 +77,8 @@ class ConformalizedQuantileRegression(RegressionSpec):
     and too narrow for others, one widening repairs the mean over rows and neither of them.
     """
 
+    columns = 2
+
     scaling: str = eqx.field(static=True, default="none", kw_only=True)
     offset: float | Float[ArrayLike, ""] = eqx.field(default=1e-6, kw_only=True)
 
