@@ -9,6 +9,20 @@ exchangeable, and the predictions must come from a model that saw neither. Ranks
 with too few calibration rows for the coverage asked, the set is infinite and says why.
 """
 
+from estimators.conformal._batch_quantile import (
+    BatchQuantile,
+    BatchQuantiles,
+    BatchSelection,
+    CalibratedBatchQuantile,
+    CalibratedBatchQuantiles,
+    CalibratedBatchSelection,
+    CalibratedSimultaneousCoverage,
+    SimultaneousCoverage,
+    Thinned,
+    batch_rank,
+    batch_rank_law,
+    thin_to_shift,
+)
 from estimators.conformal._coverage import (
     CoverageBand,
     calibration_size_within,
@@ -17,6 +31,17 @@ from estimators.conformal._coverage import (
 )
 from estimators.conformal._grouped import grouped_conformal_quantiles
 from estimators.conformal._guarantee import Guarantee
+from estimators.conformal._predictive import (
+    CalibratedDensitySet,
+    CalibratedDistributional,
+    CalibratedLevels,
+    CalibratedPredictiveSystem,
+    ConformalPredictiveSystem,
+    DensityIntervals,
+    DistributionalConformal,
+    HighestDensitySet,
+    conformal_p_values,
+)
 from estimators.conformal._predictor import CalibratedPredictor, ConformalPredictor
 from estimators.conformal._quantile import calibration_size, conformal_quantile, conformal_rank
 from estimators.conformal._ratio import (
@@ -36,26 +61,47 @@ from estimators.conformal._regression import (
 from estimators.conformal._weighted import weighted_conformal_quantiles
 
 __all__ = [
+    "BatchQuantile",
+    "BatchQuantiles",
+    "BatchSelection",
+    "CalibratedBatchQuantile",
+    "CalibratedBatchQuantiles",
+    "CalibratedBatchSelection",
+    "CalibratedDensitySet",
+    "CalibratedDistributional",
+    "CalibratedLevels",
+    "CalibratedPredictiveSystem",
     "CalibratedPredictor",
     "CalibratedQuantileRegression",
     "CalibratedRegression",
+    "CalibratedSimultaneousCoverage",
+    "ConformalPredictiveSystem",
     "ConformalPredictor",
     "ConformalizedQuantileRegression",
     "CoverageBand",
+    "DensityIntervals",
+    "DistributionalConformal",
     "FittedKernelRatio",
     "FittedLogisticRatio",
     "Guarantee",
+    "HighestDensitySet",
     "KernelRatio",
     "LogisticRatio",
     "LogisticRatioInfo",
+    "SimultaneousCoverage",
     "SplitRegression",
+    "Thinned",
+    "batch_rank",
+    "batch_rank_law",
     "calibration_size",
     "calibration_size_within",
+    "conformal_p_values",
     "conformal_quantile",
     "conformal_rank",
     "coverage_band",
     "grouped_conformal_quantiles",
     "pac_coverage",
     "ratio_from_probability",
+    "thin_to_shift",
     "weighted_conformal_quantiles",
 ]

@@ -89,7 +89,9 @@ def as_whole(name: str, array, shape: tuple[int, ...]) -> Int[Array, "..."]:
 def known_groups(name: str, groups: Int[Array, "..."], count: int) -> Int[Array, "..."]:
     """Refuse a group that there is not, where groups are known; elsewhere mark it by `count`."""
     known = (groups >= 0) & (groups < count)
-    if checks.is_concrete(groups) and not checks.holds(jnp.all, known):
+    if checks.is_concrete(groups) and not checks.holds(
+        lambda g: ((g >= 0) & (g < count)).all(), groups
+    ):
         values = np.asarray(groups)
         unknown = values[(values < 0) | (values >= count)]
         raise ValueError(

@@ -38,7 +38,9 @@ def ratio_from_probability(
     checks.integer("source", source, at_least=1)
     checks.integer("target", target, at_least=1)
     inside = (probability >= 0) & (probability < 1)
-    if checks.is_concrete(inside) and not checks.holds(jnp.all, inside):
+    if checks.is_concrete(probability) and not checks.holds(
+        lambda p: ((p >= 0) & (p < 1)).all(), probability
+    ):
         wrong = np.asarray(probability)[~np.asarray(inside)].flat[0]
         raise ValueError(f"probability must lie in [0, 1); got {wrong}")
     odds = probability / jnp.where(inside, 1 - probability, jnp.nan)
