@@ -2,6 +2,7 @@
 
 from estimators._core import _checks as checks
 from estimators._core._base import Choice, Fitted, Spec, Stored
+from estimators._core._folds import as_folds, as_numbered_folds
 from estimators._core._kernel_statistics import KernelStatistics, kernel_statistics
 from estimators._core._log_sum_exp import log_sum_exp
 from estimators._core._moments import (
@@ -31,6 +32,8 @@ __all__ = [
     "Runs",
     "Spec",
     "Stored",
+    "as_folds",
+    "as_numbered_folds",
     "checks",
     "constant_columns",
     "effective_sample_size",

@@ -34,16 +34,3 @@ def folds(n: int, count: int, *, key: Key[Array, ""] | None = None) -> Int[Array
         raise ValueError(f"count must be at most n, {n}; got {count}")
     fold = jnp.asarray(np.arange(n) * count // n, jnp.int32)
     return fold if key is None else jax.random.permutation(checks.as_key(key), fold)
-
-
-def as_folds(fold, n: int) -> np.ndarray:
-    """Check the fold number of each of n rows."""
-    numbers = np.asarray(fold)
-    if numbers.shape != (n,) or numbers.dtype.kind not in "iu":
-        raise ValueError(
-            f"fold must be {n} whole numbers, one a row; got shape {numbers.shape}, dtype "
-            f"{numbers.dtype}"
-        )
-    if len(np.unique(numbers)) < 2:
-        raise ValueError(f"fold must hold at least two numbers; got {numbers[0]} only")
-    return numbers

@@ -122,7 +122,7 @@ class BatchQuantiles(Spec):
                 raise ValueError(
                     "kept must be known, for joint ranks are found on the host; it is traced"
                 )
-            count = int(np.sum(kept))
+            count = int(np.asarray(kept).sum())
             kept, number = as_kept(kept, n), jnp.asarray(count, jnp.int32)
             ranks = jnp.asarray(self.ranks(count))
         lower, upper = score_of_rank(scores, kept, ranks)

@@ -40,14 +40,17 @@ def outside(ends: Ends, y: Float[Array, "*batch"], symmetric: bool) -> Float[Arr
 def widen(
     ends: Ends, thresholds: Float[Array, "*batch ends"]
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """The interval of all outcomes that are no further outside than the thresholds.
-
-    Where that is empty both ends are put at its centre, so that they never cross: a point covers
-    no less than the empty set.
-    """
+    """The interval of all outcomes that are no further outside than the thresholds."""
     down, up = thresholds[..., 0], thresholds[..., -1]
     lower = ends.lower - (down if ends.below is None else down * ends.below)
     upper = ends.upper + (up if ends.above is None else up * ends.above)
+    return uncrossed(lower, upper)
+
+
+def uncrossed(
+    lower: Float[Array, "*batch"], upper: Float[Array, "*batch"]
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+    """Both ends of an empty set in its centre: a point covers no less, and ends never cross."""
     centre = 0.5 * (lower + upper)
     ordered = lower <= upper  # false for NaN at either end, which then reaches both
     return jnp.where(ordered, lower, centre), jnp.where(ordered, upper, centre)

@@ -12,10 +12,11 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from estimators import training
+from estimators._core import as_folds
 from estimators._core._blocks import map_blocks
 from estimators.quantile._aggregators._data import Rows
 from estimators.quantile._aggregators._gate import Dropout, Gate
-from estimators.quantile._folds import as_folds, folds
+from estimators.quantile._folds import folds
 from estimators.quantile._monotone._crossing import crossing_penalty
 from estimators.quantile._monotone._sort import sort_levels
 from estimators.quantile._scores._pinball import weighted_interval_score

@@ -3,12 +3,10 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
-from estimators._core import Fitted, Spec, checks, order_statistic
-from estimators._core._blocks import map_blocks
-from estimators.quantile._folds import as_folds
+from estimators._core import Fitted, Spec, as_numbered_folds, checks
+from estimators.conformal import cross_order_statistic
 from estimators.quantile._inputs import as_models
 from estimators.quantile._monotone._sort import sort_levels
 from estimators.quantile._monotone._sweep import sweep_levels
@@ -53,13 +51,9 @@ class FittedCrossConformalQuantiles(Fitted):
         predictions = as_models(predictions, self.folds, self.levels.shape[0])
         predictions = sort_levels(checks.finite("predictions", predictions))
 
-        def one(by_fold):
-            moved = by_fold[self.fold] + self.residuals
-            return jax.vmap(order_statistic, (1, 0))(moved, self.ranks)
-
-        flat = predictions.reshape(-1, *predictions.shape[-2:])
-        found = map_blocks(jax.vmap(one), flat, 16)
-        return sweep_levels(found.reshape(*predictions.shape[:-2], -1), self.levels)
+        by_level = jax.vmap(cross_order_statistic, (-1, 1, None, 0), -1)
+        found = by_level(predictions, self.residuals, self.fold, self.ranks)
+        return sweep_levels(found, self.levels)
 
 
 class CrossConformalQuantiles(Spec):
@@ -107,11 +101,8 @@ class CrossConformalQuantiles(Spec):
         """
         rows, y, known = as_calibration(predictions, y, levels)
         ranks = jnp.asarray(level_ranks(levels, rows.shape[0]))
-        numbers = as_folds(fold, rows.shape[0])
-        names = np.unique(numbers)
-        if (names != np.arange(len(names))).any():
-            raise ValueError(f"fold must hold 0 to K - 1, K at least 2; got {names.tolist()}")
+        numbers, sizes = as_numbered_folds(fold, rows.shape[0])
         residuals = y[:, None] - sort_levels(rows)
         return FittedCrossConformalQuantiles(
-            residuals, jnp.asarray(numbers), ranks, known, len(names)
+            residuals, jnp.asarray(numbers), ranks, known, len(sizes)
         )

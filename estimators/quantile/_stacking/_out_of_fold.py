@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Integer, Key, Real
 
-from estimators._core import checks
-from estimators.quantile._folds import as_folds
+from estimators._core import as_folds, checks
 from estimators.quantile._stacking._adapters import Predictor, predictor
 
 
