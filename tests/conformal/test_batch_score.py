@@ -399,6 +399,7 @@ def test_coverage_over_every_split(values):
     assert 0.6 <= (product <= upper * (1 + 1e-5)).mean()
 
 
+@pytest.mark.validation
 @pytest.mark.parametrize("law", ["uniform", "exponential"])
 def test_bounds_of_the_mean_cover(law):
     """800 experiments, (60, 5): the sum of ranks for uniform scores, an ordering for

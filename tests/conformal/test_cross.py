@@ -348,8 +348,10 @@ def coverages(folds, names, count=300, n=48, m=10, p=24):
 @pytest.mark.parametrize(
     ("folds", "names"),
     [
-        (6, ("plus", "minmax", "base", "ends", "quantiles")),
-        pytest.param(48, ("plus",), marks=pytest.mark.thorough),
+        pytest.param(
+            6, ("plus", "minmax", "base", "ends", "quantiles"), marks=pytest.mark.validation
+        ),
+        pytest.param(48, ("plus",), marks=pytest.mark.validation),
     ],
 )
 def test_coverage_with_ridge_regression(folds, names):

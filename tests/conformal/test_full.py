@@ -257,6 +257,7 @@ def test_order_of_rows_and_units_of_y_do_not_matter(x64):
         np.testing.assert_allclose(shifted, (lower, upper), rtol=1e-9)
 
 
+@pytest.mark.validation
 def test_sets_cover_as_often_as_they_promise():
     """n = 19, coverage 18/20 exactly; heavy tails and a wrong model; 4000 experiments a spec.
     Each share within 3 standard errors: four tests, false alarm .011 together, keys fixed."""
@@ -322,6 +323,7 @@ def test_compiled_batched_and_in_both_precisions(x64, spec):
     assert fitted.p_value(tests[:0], tests[:0, 0]).shape == (0,)
 
 
+@pytest.mark.thorough
 def test_the_ridge_can_be_mapped_over_and_differentiated_in(x64):
     features, y, tests = draw(4, n=20, tests=3)
     features, y, tests = (jnp.asarray(a) for a in (features, y, tests))

@@ -303,6 +303,7 @@ def skewed(key, n):
     return quantiles.at[:, 3].set(quantiles[:, 5]).at[:, 5].set(quantiles[:, 3]), y
 
 
+@pytest.mark.validation
 @pytest.mark.parametrize("kind", ["central", "shortest"])
 def test_distributional_sets_cover(kind):
     """A wrong model, 1000 experiments with 39 calibration and 10 new rows: the mean coverage is

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from sklearn.linear_model import LogisticRegression
 
 from estimators import conformal, density
@@ -50,6 +51,7 @@ def test_ratios_of_normal_laws_are_found():
     np.testing.assert_allclose(jnp.log(kernel.ratio(x[:1, :1])), truth[:1], atol=0.25)
 
 
+@pytest.mark.validation
 def test_estimated_weights_restore_coverage():
     """Rows at uniform x, new ones at its square root, noise that grows with x: without weights
     the coverage is far below .9 (see test_regression); with weights from 400 rows of each law
