@@ -210,10 +210,10 @@ def weighted(n=10_000):
 
     def all_pairs():
         order = np.argsort(scores)
-        reached = np.cumsum(weights[order])[None]
-        share = reached / (reached[:, -1:] + new[:, None])
-        place = (share < COVERAGE - 1e-12).sum(1)
-        return np.append(scores[order], np.inf)[place]
+        # The law of a new score, row by row: its atoms are the scores and infinity.
+        law = np.column_stack([np.tile(weights[order], (n, 1)), new])
+        reached = np.cumsum(law / law.sum(1, keepdims=True), 1)
+        return np.append(scores[order], np.inf)[(reached < COVERAGE - 1e-12).sum(1)]
 
     yield "n x m form (numpy)", all_pairs
 
@@ -259,7 +259,8 @@ class ByFold(Columns):
     def fit(self, x, y=None):
         """Which fold was left out."""
         # The fold left out is the one whose number is missing.
-        self.column = 1 + int(np.setdiff1d(np.arange(10), x[:, -1].astype(int))[0])
+        left_out = np.setdiff1d(np.arange(10), x[:, -1].astype(int))
+        self.column = 1 + int(left_out[0]) if left_out.size else 1  # the model of all rows
         return self
 
     def predict(self, x):
@@ -338,15 +339,13 @@ def measure(task, runs: int) -> None:
         for name, function in methods.items():
             times[name].append(seconds(function))
     ours = statistics.median(next(iter(times.values())))
-    print(
-        f"\n**{task.__doc__.strip()}**\n\n| method | median ms | least ms | over ours | ends that differ from ours |"
-    )
+    print(f"\n**{task.__doc__.strip()}**\n")
+    print("| method | median ms | least ms | over ours | ends that differ from ours |")
     print("|---|---|---|---|---|")
     for name, values in times.items():
         middle = statistics.median(values)
-        print(
-            f"| {name} | {1e3 * middle:.2f} | {1e3 * min(values):.2f} | {middle / ours:.1f} | {differ[name]} |"
-        )
+        row = name, f"{1e3 * middle:.2f}", f"{1e3 * min(values):.2f}", f"{middle / ours:.1f}"
+        print("|", " | ".join((*row, differ[name])), "|")
     if task is cross:
         print("\n| method | MB at once |\n|---|---|")
         for name, function in methods.items():

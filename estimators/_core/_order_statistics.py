@@ -1,7 +1,7 @@
 """Exact order statistics without a sort.
 
-A float is mapped to an unsigned integer of the same order, and the integer is found by halving
-its range, with one counting pass a step: from a bracket of a sample about 15 of them. Sorting to
+A float is mapped to an unsigned integer of the same order, and the integer is found by narrowing
+its range, with one counting pass a step: about ten, from the bracket of a sample. Sorting to
 read one entry is 10 to 30 times slower on XLA's CPU backend; this works under jit and vmap, on
 any device, in O(1) extra memory.
 """
@@ -82,52 +82,55 @@ def _with_derivative_jvp(primals, tangents):
 
 
 SAMPLE = 256
+INTERPOLATED = 8  # steps; from then on the range is halved, so that no data take more than its bits
 
 
 def _select(values, rank):
-    """The value whose rank it is, by halving a bracket until it holds one value."""
+    """The value whose rank it is, by narrowing a bracket until it holds one value."""
     values, n = jax.lax.stop_gradient(values), values.shape[0]
     number = _ordered(values[:1]).dtype
-    one = jnp.asarray(1, number)
+    one, guesses = jnp.asarray(1, number), _ordered(_bracket(values, rank))
 
-    def key(value):
-        return _ordered(value[None])[0]
+    # Fewer than `rank` values lie at or below `low`, and at least `rank` at or below `high`.
+    def unfinished(state):
+        _, low, high, below, reached = state
+        return (high - low > one) & (reached - below > 1)
 
-    def narrowed(bracket, first, steps, isolated):
-        # Fewer than `rank` values lie at or below the lower end, and `rank` at or below the upper.
-        def unfinished(state):
-            step, low, high, below, reached = state
-            apart = high - low > one
-            return (step < steps) & (apart & (reached - below > 1) if isolated else apart)
+    def narrow(state, guess):
+        step, low, high, below, reached = state
+        inside = (guess > low) & (guess < high)
+        middle = jnp.where(inside, guess, low + (high - low) // 2)
+        count = jnp.sum(values <= _unordered(middle, values.dtype), dtype=jnp.int32)
+        enough = count >= rank
+        low, below = jnp.where(enough, low, middle), jnp.where(enough, below, count)
+        high, reached = jnp.where(enough, middle, high), jnp.where(enough, count, reached)
+        return step + 1, low, high, below, reached
 
-        def halve(state):
-            step, low, high, below, reached = state
-            guess = first[jnp.minimum(step, 1)]
-            useful = (step < 2) & (guess > low) & (guess < high)
-            middle = jnp.where(useful, guess, low + (high - low) // 2)
-            count = jnp.sum(values <= _unordered(middle, values.dtype), dtype=jnp.int32)
-            enough = count >= rank
-            return (
-                step + 1,
-                jnp.where(enough, low, middle),
-                jnp.where(enough, middle, high),
-                jnp.where(enough, below, count),
-                jnp.where(enough, count, reached),
-            )
+    def search(state):
+        step, low, high, below, reached = state
+        # As if the values in the bracket lay evenly.
+        share = (rank - below - 0.5) / (reached - below)
+        distance = jnp.clip(share, 0.02, 0.98).astype(values.dtype) * (high - low)
+        guess = jnp.where(step < INTERPOLATED, low + distance.astype(number), low)
+        return narrow(state, jnp.where(step < 2, guesses[jnp.minimum(step, 1)], guess))
 
-        counts = jnp.zeros((), jnp.int32), jnp.asarray(n, jnp.int32)
-        _, low, high, *_ = jax.lax.while_loop(unfinished, halve, (0, *bracket, *counts))
-        # To the values within: where one is left, also where it is there many times, they meet.
-        lowest, highest = _unordered(low + one, values.dtype), _unordered(high, values.dtype)
-        lowest = jnp.min(jnp.where(values >= lowest, values, jnp.inf))
-        highest = jnp.max(jnp.where(values <= highest, values, -jnp.inf))
-        return key(lowest) - one, key(highest)
+    def snap(state):
+        # To the values within: one that is there many times is then all that is left.
+        step, low, high, *counts = state
+        lowest = jnp.where(values >= _unordered(low + one, values.dtype), values, jnp.inf)
+        low = _ordered(jnp.min(lowest)[None])[0] - one
+        return narrow((step, low, largest(high), *counts), low)
 
-    infinite, guesses = jnp.asarray(jnp.inf, values.dtype), _ordered(_bracket(values, rank))
-    start = key(-infinite) - one, key(infinite)
-    bracket = narrowed(start, guesses, 30, isolated=True)
-    bracket = narrowed(bracket, guesses, jnp.iinfo(number).bits, isolated=False)
-    return _unordered(bracket[1], values.dtype)
+    def largest(high):
+        highest = jnp.where(values <= _unordered(high, values.dtype), values, -jnp.inf)
+        return _ordered(jnp.max(highest)[None])[0]
+
+    infinity = _ordered(jnp.asarray([-jnp.inf, jnp.inf], values.dtype))
+    counts = jnp.zeros((), jnp.int32), jnp.asarray(n, jnp.int32)
+    state = 0, infinity[0] - one, infinity[1], *counts
+    state = jax.lax.while_loop(lambda s: unfinished(s) & (s[0] < 30), search, state)
+    state = jax.lax.while_loop(unfinished, snap, state)
+    return _unordered(largest(state[2]), values.dtype)
 
 
 def _bracket(values, rank):
