@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 import slow
 
@@ -23,6 +24,10 @@ def pair(*shapes):
 
 def weighted(key, dtype):
     return (*normal(60, 2)(key, dtype), jax.random.uniform(key, (60,), dtype))
+
+
+SIDE = np.arange(60) % 2  # of two groups, or folds
+BAG = np.arange(30)[:, None] % 4 != np.arange(4)[None]
 
 
 def labelled(key, dtype):
@@ -546,6 +551,152 @@ TABLE = [
         methods={"quantile": lambda _, scores: conformal.conformal_quantile(scores, 0.9)},
         batched=False,
     ),
+    Contract(
+        name="conformal quantiles and p-values",
+        inputs=normal(60),
+        methods={
+            "grouped": lambda _, s: conformal.grouped_conformal_quantiles(s, SIDE, 0.8, count=2),
+            "weighted": lambda _, s: conformal.weighted_conformal_quantiles(
+                s, 1.0 + jnp.arange(60), jnp.ones(4), 0.8
+            ),
+            "p-values": lambda _, s: conformal.conformal_p_values(s, s[:5]),
+        },
+        batched=False,
+        differentiable=False,
+    ),
+    Contract(
+        name="SplitRegression(two ends, groups, weights)",
+        data=pair((60,), (60,)),
+        fit=lambda predictions, y: conformal.SplitRegression(0.8, symmetric=False).calibrate(
+            predictions, y, groups=SIDE, count=2, weights=1.0 + jnp.arange(60)
+        ),
+        inputs=normal(7),
+        methods={
+            "interval": lambda fitted, x: fitted.interval(
+                x, groups=jnp.zeros(x.shape, int), weights=jnp.ones(x.shape)
+            )
+        },
+    ),
+    Contract(
+        name="SplitRegression(points)",
+        data=pair((60,), (60,), (60, 2)),
+        fit=lambda predictions, y, points: conformal.SplitRegression(0.8).calibrate(
+            predictions, y, points=points, bandwidth=1.0
+        ),
+        inputs=pair((7,), (7, 2)),
+        methods={
+            "interval": lambda fitted, x, points: fitted.interval(
+                x, points=points, key=jax.random.key(0)
+            )
+        },
+        batched=False,
+        differentiable=False,
+    ),
+    *(
+        Contract(
+            name=f"LogisticRatio({squares})",
+            data=pair((60, 2), (40, 2)),
+            fit=conformal.LogisticRatio(squares, ridge=0.1).fit,
+            inputs=normal(7, 2),
+            methods={"ratio": lambda fitted, x: fitted.ratio(x)},
+        )
+        for squares in (True, False)
+    ),
+    Contract(
+        name="CrossConformal",
+        data=pair((60,), (60,)),
+        fit=lambda held_out, y: conformal.CrossConformal(0.8).calibrate(held_out, y, SIDE),
+        inputs=normal(7, 2),
+        methods={"interval": lambda fitted, x: fitted.interval(x)},
+    ),
+    Contract(
+        name="CrossConformalQuantileRegression",
+        data=calibration,
+        fit=lambda lower, upper, y: conformal.CrossConformalQuantileRegression(0.8).calibrate(
+            lower, upper, y, SIDE[:40]
+        ),
+        inputs=normal(7, 2),
+        methods={"interval": lambda fitted, x: fitted.interval(x, x + 1)},
+    ),
+    Contract(
+        name="JackknifeAfterBootstrap",
+        data=pair((30, 4), (30,)),
+        fit=lambda z, y: conformal.JackknifeAfterBootstrap(0.8).calibrate(z, y, BAG),
+        inputs=normal(7, 4),
+        methods={"interval": lambda fitted, x: fitted.interval(x)},
+    ),
+    Contract(
+        name="FullConformalRidge",
+        data=pair((30, 2), (30,)),
+        fit=conformal.FullConformalRidge(0.8).fit,
+        inputs=normal(5, 2),
+        methods={
+            "interval": lambda fitted, x: fitted.interval(x),
+            "p_value": lambda fitted, x: fitted.p_value(x, x[..., 0]),
+        },
+        differentiable=False,
+    ),
+    Contract(
+        name="FullConformalNearestNeighbours",
+        data=pair((30, 2), (30,)),
+        fit=conformal.FullConformalNearestNeighbours(3, 0.8).fit,
+        inputs=normal(5, 2),
+        methods={"interval": lambda fitted, x: fitted.interval(x)},
+        differentiable=False,
+    ),
+    Contract(
+        name="ConformalPredictiveSystem",
+        data=pair((60,), (60,)),
+        fit=conformal.ConformalPredictiveSystem(0.8).calibrate,
+        inputs=pair((7,), (7,)),
+        methods={
+            "interval": lambda fitted, x, _: fitted.interval(x),
+            "crps": lambda fitted, x, y: fitted.crps(x, y),
+            "quantiles": lambda fitted, x, _: fitted.quantiles(x, [0.1, 0.5, 0.9]),
+        },
+    ),
+    Contract(
+        name="DistributionalConformal",
+        data=lambda key, dtype: (
+            jnp.sort(normal(60, 5)(key, dtype)[0], -1),
+            normal(60)(jax.random.fold_in(key, 1), dtype)[0],
+        ),
+        fit=lambda z, y: conformal.DistributionalConformal(0.8).calibrate(
+            z, [0.05, 0.25, 0.5, 0.75, 0.95], y
+        ),
+        inputs=lambda key, dtype: (jnp.sort(normal(7, 5)(key, dtype)[0], -1),),
+        methods={"interval": lambda fitted, x: fitted.interval(x)},
+    ),
+    Contract(
+        name="HighestDensitySet",
+        data=normal(60),
+        fit=conformal.HighestDensitySet(0.8).calibrate,
+        inputs=normal(7),
+        methods={"contains": lambda fitted, x: fitted.contains(x)},
+        differentiable=False,
+        refuses_shapes=False,
+    ),
+    Contract(
+        name="batch quantiles",
+        data=normal(60),
+        fit=lambda scores: (
+            conformal.BatchQuantile(test=9, level=0.5, side="two-sided").calibrate(scores),
+            conformal.BatchQuantiles(test=9, positions=(3, 7)).calibrate(scores),
+            conformal.SimultaneousCoverage(test=9, share=0.7).calibrate(scores),
+        ),
+        methods={"bounds": lambda fitted: (fitted[0].lower, fitted[1].upper, fitted[2].threshold)},
+        batched=False,
+    ),
+    Contract(
+        name="batch means",
+        data=lambda key, dtype: (jax.random.uniform(key, (40,), dtype),),
+        fit=lambda scores: (
+            conformal.BatchMean(4, 0.8, lower_bound=0.0, upper_bound=1.0).calibrate(scores),
+            conformal.PartitionMean(4, 0.8).calibrate(scores),
+        ),
+        methods={"bounds": lambda fitted: (fitted[0].upper, fitted[1].upper)},
+        batched=False,
+    ),
 ]
 
 
@@ -572,6 +723,18 @@ VARIANTS = {
     "LocalWeights('product')",
     "LocalWeights('fine')",
     "QuantileRegressionAveraging()",
+    "SplitRegression(points)",
+    "LogisticRatio(True)",
+    "LogisticRatio(False)",
+    "CrossConformalQuantileRegression",
+    "JackknifeAfterBootstrap",
+    "FullConformalRidge",
+    "FullConformalNearestNeighbours",
+    "ConformalPredictiveSystem",
+    "DistributionalConformal",
+    "HighestDensitySet",
+    "batch quantiles",
+    "batch means",
     "trimmed mean, linear pool",
     "further quantile scores",
 }

@@ -83,6 +83,7 @@ def _with_derivative_jvp(primals, tangents):
 
 SAMPLE = 256
 INTERPOLATED = 8  # steps; from then on the range is halved, so that no data take more than its bits
+SEARCHED = 30  # steps; where values are left that these have not told apart, many are equal
 
 
 def _select(values, rank):
@@ -128,8 +129,10 @@ def _select(values, rank):
     infinity = _ordered(jnp.asarray([-jnp.inf, jnp.inf], values.dtype))
     counts = jnp.zeros((), jnp.int32), jnp.asarray(n, jnp.int32)
     state = 0, infinity[0] - one, infinity[1], *counts
-    state = jax.lax.while_loop(lambda s: unfinished(s) & (s[0] < 30), search, state)
-    state = jax.lax.while_loop(unfinished, snap, state)
+    state = jax.lax.while_loop(lambda s: unfinished(s) & (s[0] < SEARCHED), search, state)
+    # NaN is in no bracket: then, and only then, it is not the bits that end this.
+    most = SEARCHED + jnp.iinfo(number).bits
+    state = jax.lax.while_loop(lambda s: unfinished(s) & (s[0] < most), snap, state)
     return _unordered(largest(state[2]), values.dtype)
 
 

@@ -81,3 +81,15 @@ def test_a_value_of_an_unknown_group_belongs_to_none():
     assert got[0] == 1
     assert jnp.isnan(got[1])
     assert jnp.isposinf(got[2])
+
+
+@pytest.mark.parametrize("n", [1, 7, 20_000])
+def test_nan_and_ranks_out_of_range_end(n):
+    """Some or all NaN, all infinite, all equal, any rank: the search stops, and says so."""
+    for values in (jnp.full(n, jnp.nan), jnp.full(n, jnp.inf), jnp.full(n, -jnp.inf), jnp.ones(n)):
+        for rank in (-3, 0, 1, n, n + 1, n + 99):
+            got = order_statistic(values, rank)
+            expected = jnp.where(rank < 1, -jnp.inf, jnp.where(rank > n, jnp.inf, values[0]))
+            np.testing.assert_array_equal(got, jnp.where(jnp.isnan(values[0]), jnp.nan, expected))
+    mixed = jnp.arange(float(n)).at[n // 2].set(jnp.nan)
+    assert jnp.isnan(order_statistic(mixed, 1))

@@ -40,7 +40,8 @@ class LocalThresholds(Thresholds):
             )
         dtype = self.scores.dtype
         rows = points.astype(dtype).reshape(-1, self.bandwidth.shape[0]) / self.bandwidth[None]
-        noise = jax.random.normal(checks.as_key(where.key), rows.shape, dtype)
+        # Drawn in 32 bits, so that a key draws the same points in either precision.
+        noise = jax.random.normal(checks.as_key(where.key), rows.shape, jnp.float32).astype(dtype)
         found = _thresholds(self, rows, noise, jnp.asarray(float(coverage), dtype))
         return found.reshape(*shape, -1)
 
