@@ -649,11 +649,7 @@ TABLE = [
         data=pair((60,), (60,)),
         fit=conformal.ConformalPredictiveSystem(0.8).calibrate,
         inputs=pair((7,), (7,)),
-        methods={
-            "interval": lambda fitted, x, _: fitted.interval(x),
-            "crps": lambda fitted, x, y: fitted.crps(x, y),
-            "quantiles": lambda fitted, x, _: fitted.quantiles(x, [0.1, 0.5, 0.9]),
-        },
+        methods={"crps": lambda fitted, x, y: fitted.crps(x, y)},
     ),
     Contract(
         name="DistributionalConformal",
@@ -667,35 +663,22 @@ TABLE = [
         inputs=lambda key, dtype: (jnp.sort(normal(7, 5)(key, dtype)[0], -1),),
         methods={"interval": lambda fitted, x: fitted.interval(x)},
     ),
-    Contract(
-        name="HighestDensitySet",
-        data=normal(60),
-        fit=conformal.HighestDensitySet(0.8).calibrate,
-        inputs=normal(7),
-        methods={"contains": lambda fitted, x: fitted.contains(x)},
-        differentiable=False,
-        refuses_shapes=False,
-    ),
-    Contract(
-        name="batch quantiles",
-        data=normal(60),
-        fit=lambda scores: (
-            conformal.BatchQuantile(test=9, level=0.5, side="two-sided").calibrate(scores),
-            conformal.BatchQuantiles(test=9, positions=(3, 7)).calibrate(scores),
-            conformal.SimultaneousCoverage(test=9, share=0.7).calibrate(scores),
-        ),
-        methods={"bounds": lambda fitted: (fitted[0].lower, fitted[1].upper, fitted[2].threshold)},
-        batched=False,
-    ),
-    Contract(
-        name="batch means",
-        data=lambda key, dtype: (jax.random.uniform(key, (40,), dtype),),
-        fit=lambda scores: (
-            conformal.BatchMean(4, 0.8, lower_bound=0.0, upper_bound=1.0).calibrate(scores),
-            conformal.PartitionMean(4, 0.8).calibrate(scores),
-        ),
-        methods={"bounds": lambda fitted: (fitted[0].upper, fitted[1].upper)},
-        batched=False,
+    *(
+        Contract(
+            name=type(spec).__name__,
+            inputs=lambda key, dtype: (jax.random.uniform(key, (40,), dtype),),
+            methods={
+                "lower": lambda _, scores, spec=spec: spec.calibrate(scores).lower,
+                "upper": lambda _, scores, spec=spec: spec.calibrate(scores).upper,
+            },
+            batched=False,
+        )
+        for spec in (
+            conformal.BatchQuantile(test=9, level=0.5, side="two-sided"),
+            conformal.BatchQuantiles(test=9, positions=(3, 7)),
+            conformal.BatchMean(4, 0.8, lower_bound=0.0, upper_bound=1.0, side="two-sided"),
+            conformal.PartitionMean(4, 0.8, side="two-sided"),
+        )
     ),
 ]
 
@@ -732,9 +715,10 @@ VARIANTS = {
     "FullConformalNearestNeighbours",
     "ConformalPredictiveSystem",
     "DistributionalConformal",
-    "HighestDensitySet",
-    "batch quantiles",
-    "batch means",
+    "BatchQuantile",
+    "BatchQuantiles",
+    "BatchMean",
+    "PartitionMean",
     "trimmed mean, linear pool",
     "further quantile scores",
 }

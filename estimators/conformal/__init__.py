@@ -8,20 +8,20 @@ The guarantee needs no model to be right: the calibration rows and the new row m
 exchangeable, and the predictions must come from a model that saw neither. Ranks are exact;
 with too few calibration rows for the coverage asked, the set is infinite and says why.
 
-| name | what it is for |
+| what | names |
 |---|---|
-| `SplitRegression`, `ConformalizedQuantileRegression` | intervals from predictions; by group, by weight, by place |
-| `ConformalPredictor` | the same around any fitted predictor: features in, a set out |
-| `LogisticRatio`, `KernelRatio`, `ratio_from_probability` | the weights, where new rows follow another law |
-| `CrossConformal`, `CrossConformalQuantileRegression`, `JackknifeAfterBootstrap` | no rows set aside |
-| `FullConformalRidge`, `FullConformalNearestNeighbours` | the new row takes part in the fit |
-| `ConformalPredictiveSystem` | a whole predictive distribution |
-| `DistributionalConformal`, `HighestDensitySet` | sets from predicted distributions and densities |
-| `BatchQuantile`, `BatchQuantiles`, `SimultaneousCoverage`, `BatchSelection` | quantiles of many new scores together |
-| `BatchMean`, `BatchScore`, `PartitionMean`, `choose_batch_mean` | their mean, and other scores of a batch |
-| `thin_to_shift` | calibration rows for a batch that follows another law |
-| `coverage_band`, `calibration_size`, `calibration_size_within`, `pac_coverage` | how many rows, and what one set of them reaches |
-| `conformal_quantile`, `conformal_rank`, `conformal_p_values`, `grouped_conformal_quantiles`, `weighted_conformal_quantiles`, `cross_order_statistic`, `batch_rank`, `batch_rank_law`, `rank_sum_law`, `rank_sum_quantile`, `sample_ranks`, `ordering_quantile` | the kernels |
+| intervals | `SplitRegression`, `ConformalizedQuantileRegression`; by group, weight or place |
+| around any model | `ConformalPredictor` |
+| weights | `LogisticRatio`, `KernelRatio`, `ratio_from_probability` |
+| no rows set aside | `CrossConformal`, `CrossConformalQuantileRegression` |
+| | `JackknifeAfterBootstrap`, `FullConformalRidge`, `FullConformalNearestNeighbours` |
+| distributions | `ConformalPredictiveSystem`, `DistributionalConformal`, `HighestDensitySet` |
+| batches | `BatchQuantile`, `BatchQuantiles`, `SimultaneousCoverage`, `BatchSelection` |
+| | `BatchMean`, `BatchScore`, `PartitionMean`, `choose_batch_mean`, `thin_to_shift` |
+| how many rows | `calibration_size`, `calibration_size_within`, `coverage_band`, `pac_coverage` |
+| kernels | `conformal_quantile`, `conformal_p_values`, `grouped_conformal_quantiles` |
+| | `weighted_conformal_quantiles`, `cross_order_statistic`, `conformal_rank`, `batch_rank` |
+| laws of ranks | `batch_rank_law`, `rank_sum_law`, `rank_sum_quantile`, `sample_ranks` |
 """
 
 from estimators.conformal._batch_quantile import (

@@ -1,6 +1,7 @@
 """Distributional conformal prediction: calibrate the levels at which quantiles are read."""
 
 import functools
+from collections.abc import Sequence
 from typing import Literal
 
 import equinox as eqx
@@ -147,7 +148,7 @@ class DistributionalConformal(Spec):
     def calibrate(
         self,
         quantiles: Real[ArrayLike, "n L"],
-        levels: Real[ArrayLike, " L"],
+        levels: Sequence[float] | Real[ArrayLike, " L"],
         y: Real[ArrayLike, " n"],
     ) -> CalibratedDistributional:
         """Choose the levels on rows that the model has not seen.

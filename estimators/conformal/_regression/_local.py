@@ -91,7 +91,8 @@ def _thresholds(local: LocalThresholds, rows, noise, coverage):
             # equal weights must not miss their rank by the rounding of a sum.
             slack = 16 * jnp.finfo(scores.dtype).eps
             place = jnp.sum(reached < ((coverage - slack) * total)[:, None], 1)
-            return jnp.append(scores, jnp.inf)[place]
+            found = jnp.append(scores, jnp.inf)[place]
+            return jnp.where(jnp.isnan(total), jnp.nan, found)
 
         found = [one_end(local.points[end], local.scores[end]) for end in range(ends)]
         return jnp.stack(found, -1)
