@@ -31,6 +31,16 @@ def conformal_rank(n: int, coverage: float | np.floating | Fraction) -> int:
     return math.ceil((n + 1) * as_fraction(coverage))
 
 
+def level_rank(n: int, level: Fraction) -> int:
+    """The rank that makes the level of a quantile valid; 0 and n + 1 are the infinite ones.
+
+    At 1/2 and above ceil((n + 1) level): a new score lies at or below that one with at least the
+    probability of the level. Below 1/2 floor((n + 1) level): with at most that.
+    """
+    exact = (n + 1) * level
+    return math.ceil(exact) if 2 * level >= 1 else math.floor(exact)
+
+
 def rank_table(n: int, coverage: float | np.floating | Fraction) -> np.ndarray:
     """`conformal_rank` of 0 to n scores, where their number is known only while running."""
     checks.probability("coverage", coverage)

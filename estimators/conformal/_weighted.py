@@ -55,7 +55,8 @@ def weighted_conformal_quantiles(
         [ 8.  9.  9. inf]
 
     Reference: Tibshirani, Barber, Candes & Ramdas 2019, Conformal prediction under covariate
-    shift.
+    shift. With weights that are chosen, by the age of rows say, and new weights of 1, it is the
+    method of Barber, Candes, Ramdas & Tibshirani 2023, Conformal prediction beyond exchangeability.
 
     When it fails: where few weights dominate, thresholds are noisy or infinite; the effective
     sample size of the weights, `sum(w)**2 / sum(w**2)`, says how few. Estimated ratios cost

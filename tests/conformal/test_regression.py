@@ -54,6 +54,9 @@ def test_weighted_thresholds_equal_the_oracle(x64, shared_data):
         arguments = case["scores"], case["weights"], case["test_weights"], float(coverage)
         got = conformal.weighted_conformal_quantiles(*arguments)
         np.testing.assert_array_equal(got, case["shift_q"][:, i])
+        # Barber et al. 2023: weights of calibration rows are chosen, that of a new one is 1.
+        fixed = conformal.weighted_conformal_quantiles(*arguments[:2], 1.0, float(coverage))
+        assert fixed == case["barber_q"][i]
 
 
 def test_groups_are_conformal_quantiles_of_each(x64):

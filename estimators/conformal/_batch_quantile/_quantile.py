@@ -190,3 +190,23 @@ def at_least(coverage: float, m: int) -> Guarantee:
 def worded(guarantee: Guarantee, event: str) -> Guarantee:
     """The same promise, with what it is to cover."""
     return dataclasses.replace(guarantee, given=f"{guarantee.given}; to cover means that {event}")
+
+
+class UpperBound(Fitted):
+    """A threshold that is the upper bound of a quantile of the batch.
+
+    Attributes:
+        quantile: the bound that it is made of.
+    """
+
+    quantile: CalibratedBatchQuantile
+
+    @property
+    def threshold(self) -> Float[Array, ""]:
+        """The bound; infinite where there are too few calibration rows."""
+        return self.quantile.upper
+
+    @property
+    def reason(self) -> str | None:
+        """Why the threshold is infinite, or None where it is not."""
+        return self.quantile.reason

@@ -4,12 +4,12 @@ import dataclasses
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Float, Real
+from jaxtyping import Array, ArrayLike, Bool, Real
 
-from estimators._core import Fitted, Spec, checks
+from estimators._core import Spec, checks
 from estimators.conformal._batch_quantile._quantile import (
     BatchQuantile,
-    CalibratedBatchQuantile,
+    UpperBound,
     worded,
 )
 from estimators.conformal._guarantee import Guarantee
@@ -92,24 +92,11 @@ class BatchSelection(Spec):
         return CalibratedBatchSelection(spec.calibrate(scores, kept=kept))
 
 
-class CalibratedBatchSelection(Fitted):
+class CalibratedBatchSelection(UpperBound):
     """A threshold on predictions; see `BatchSelection`.
 
-    Attributes:
-        quantile: the bound on the order statistic of false predictions that it is made of.
+    Predictions above it are selected; it is -inf where no calibration row speaks against it.
     """
-
-    quantile: CalibratedBatchQuantile
-
-    @property
-    def threshold(self) -> Float[Array, ""]:
-        """Predictions above it are selected; -inf where no calibration row speaks against it."""
-        return self.quantile.upper
-
-    @property
-    def reason(self) -> str | None:
-        """Why nothing can be selected, or None where something can."""
-        return self.quantile.reason
 
     @property
     def guarantee(self) -> Guarantee:

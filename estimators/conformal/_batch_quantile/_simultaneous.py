@@ -1,12 +1,12 @@
 """One threshold that covers many test rows at once."""
 
 import equinox as eqx
-from jaxtyping import Array, ArrayLike, Bool, Float, Real
+from jaxtyping import ArrayLike, Bool, Real
 
-from estimators._core import Fitted, Spec, checks
+from estimators._core import Spec, checks
 from estimators.conformal._batch_quantile._quantile import (
     BatchQuantile,
-    CalibratedBatchQuantile,
+    UpperBound,
     as_position,
     worded,
 )
@@ -70,24 +70,11 @@ class SimultaneousCoverage(Spec):
         return CalibratedSimultaneousCoverage(spec.calibrate(scores, kept=kept))
 
 
-class CalibratedSimultaneousCoverage(Fitted):
+class CalibratedSimultaneousCoverage(UpperBound):
     """A threshold for all test scores of a batch; see `SimultaneousCoverage`.
 
-    Attributes:
-        quantile: the bound on the quantile of the test scores that it is made of.
+    The test rows whose score is at or below it are covered.
     """
-
-    quantile: CalibratedBatchQuantile
-
-    @property
-    def threshold(self) -> Float[Array, ""]:
-        """The test rows whose score is at or below it are covered."""
-        return self.quantile.upper
-
-    @property
-    def reason(self) -> str | None:
-        """Why the threshold is infinite, or None where it is not."""
-        return self.quantile.reason
 
     @property
     def guarantee(self) -> Guarantee:

@@ -14,35 +14,20 @@ from estimators._core import Fitted, Spec, checks
 from estimators.conformal._guarantee import Guarantee
 from estimators.conformal._predictive._centres import as_centres, as_quantiles, middle_levels
 from estimators.conformal._predictive._piecewise import level_at, value_at
-from estimators.conformal._predictive._promise import rank_guarantee
-from estimators.conformal._quantile import conformal_quantile, conformal_rank, why_infinite
+from estimators.conformal._predictive._promise import CalibratedThreshold
+from estimators.conformal._quantile import conformal_quantile
 
 
-class CalibratedLevels(Fitted):
+class CalibratedLevels(CalibratedThreshold):
     """Levels to read any model's quantile function at; see `DistributionalConformal`.
 
+    The threshold is half the distance between the two levels.
+
     Attributes:
-        threshold: half the distance between the two levels.
-        coverage: coverage asked for.
-        calibration: number of calibration rows.
         kind: "central" or "shortest".
     """
 
-    threshold: Float[Array, ""]
-    coverage: float = eqx.field(static=True)
-    calibration: int = eqx.field(static=True)
     kind: Literal["central", "shortest"] = eqx.field(static=True)
-
-    @property
-    def reason(self) -> str | None:
-        """Why the intervals are infinite, or None where they are not."""
-        return why_infinite(self.calibration, self.coverage)
-
-    @property
-    def guarantee(self) -> Guarantee:
-        """What the interval between the two levels promises."""
-        rank = conformal_rank(self.calibration, self.coverage)
-        return rank_guarantee(self.coverage, rank, self.calibration)
 
     def levels(
         self, centres: Real[ArrayLike, "*batch"] | None = None

@@ -8,40 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Real
 
-from estimators._core import Fitted, Spec, checks
-from estimators.conformal._guarantee import Guarantee
+from estimators._core import Spec, checks
 from estimators.conformal._predictive._density_scores import grid_scores, lowest_log_density
 from estimators.conformal._predictive._level_sets import DensityIntervals, intervals_above
-from estimators.conformal._predictive._promise import rank_guarantee
-from estimators.conformal._quantile import conformal_quantile, conformal_rank, why_infinite
+from estimators.conformal._predictive._promise import CalibratedThreshold
+from estimators.conformal._quantile import conformal_quantile
 
 
-class CalibratedDensitySet(Fitted):
+class CalibratedDensitySet(CalibratedThreshold):
     """Sets of high density; see `HighestDensitySet`.
 
+    The threshold is minus a log density in nats for "density", the mass of higher density for
+    "mass".
+
     Attributes:
-        threshold: the largest score in the set: minus a log density in nats for "density", the
-            mass of higher density for "mass".
-        coverage: coverage asked for.
-        calibration: number of calibration rows.
         score: "density" or "mass".
     """
 
-    threshold: Float[Array, ""]
-    coverage: float = eqx.field(static=True)
-    calibration: int = eqx.field(static=True)
     score: Literal["density", "mass"] = eqx.field(static=True)
-
-    @property
-    def reason(self) -> str | None:
-        """Why the sets are infinite, or None where they are not."""
-        return why_infinite(self.calibration, self.coverage)
-
-    @property
-    def guarantee(self) -> Guarantee:
-        """What the sets promise."""
-        rank = conformal_rank(self.calibration, self.coverage)
-        return rank_guarantee(self.coverage, rank, self.calibration)
 
     def contains(
         self,

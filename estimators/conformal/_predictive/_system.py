@@ -1,6 +1,5 @@
 """Conformal predictive systems: a whole predictive distribution from sorted residuals."""
 
-import math
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -16,7 +15,7 @@ from estimators.conformal._predictive._crps import ensemble_crps
 from estimators.conformal._predictive._order import counted_p_values, search
 from estimators.conformal._predictive._promise import rank_guarantee
 from estimators.conformal._predictive._standardise import as_centre, standardised
-from estimators.conformal._quantile import as_fraction, calibration_size
+from estimators.conformal._quantile import as_fraction, calibration_size, level_rank
 
 
 class CalibratedPredictiveSystem(Fitted):
@@ -39,7 +38,7 @@ class CalibratedPredictiveSystem(Fitted):
         """Why the intervals are infinite, or None where they are not."""
         n = self.residuals.shape[-1]
         low, high = _tail_levels(self.coverage)
-        if _rank(low, n) > 0 and _rank(high, n) <= n:
+        if level_rank(n, low) > 0 and level_rank(n, high) <= n:
             return None
         return (
             f"coverage {self.coverage:g} with equal tails needs at least "
@@ -50,7 +49,7 @@ class CalibratedPredictiveSystem(Fitted):
     def guarantee(self) -> Guarantee:
         """What `interval` promises at the coverage of the spec."""
         n = self.residuals.shape[-1]
-        low, high = (_rank(level, n) for level in _tail_levels(self.coverage))
+        low, high = (level_rank(n, level) for level in _tail_levels(self.coverage))
         return rank_guarantee(self.coverage, high - low, n)
 
     def distribution(
@@ -147,7 +146,7 @@ class CalibratedPredictiveSystem(Fitted):
         n, dtype = self.residuals.shape[0], self.residuals.dtype
         end = jnp.full(1, jnp.inf, dtype)
         padded = jnp.concatenate([-end, self.residuals, end])
-        chosen = padded[np.array([_rank(level, n) for level in levels])]
+        chosen = padded[np.array([level_rank(n, level) for level in levels])]
         chosen = checks.poison(chosen, ~jnp.isnan(self.residuals[0]))
         chosen = chosen.reshape((1,) * centre.ndim + (-1,))
         return centre[..., None] + unit[..., None] * chosen
@@ -215,10 +214,6 @@ class ConformalPredictiveSystem(Spec):
 def _tail_levels(coverage) -> tuple[Fraction, Fraction]:
     exact = as_fraction(coverage)
     return (1 - exact) / 2, (1 + exact) / 2
-
-
-def _rank(level: Fraction, n: int) -> int:
-    return math.ceil((n + 1) * level) if 2 * level >= 1 else math.floor((n + 1) * level)
 
 
 @jax.jit

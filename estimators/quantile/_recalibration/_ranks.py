@@ -1,29 +1,17 @@
 """Ranks of residuals that make every level valid, in exact arithmetic."""
 
-import math
-
 import numpy as np
 
 from estimators._core import checks
 from estimators.conformal import calibration_size
-from estimators.conformal._quantile import as_fraction
+from estimators.conformal._quantile import as_fraction, level_rank
 
 
 def level_ranks(levels, rows: int) -> np.ndarray:
-    """For each level, which of `rows` residuals to add; 0 and `rows + 1` are the infinite ones.
-
-    At 1/2 and above ceil((n + 1) level), so that the quantile lies above a new y with at least
-    the probability of the level; below 1/2 floor((n + 1) level), with at most that.
-    """
+    """For each level, which of `rows` residuals to add; see `level_rank`."""
     if not checks.is_concrete(levels):
         raise ValueError("levels must be known numbers, for exact ranks; they are traced")
-    exact = [as_fraction(level) for level in np.asarray(levels)]
-    return np.array(
-        [
-            math.ceil((rows + 1) * level) if 2 * level >= 1 else math.floor((rows + 1) * level)
-            for level in exact
-        ]
-    )
+    return np.array([level_rank(rows, as_fraction(level)) for level in np.asarray(levels)])
 
 
 def why_infinite(levels, rows: int) -> str | None:
