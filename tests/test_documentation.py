@@ -120,7 +120,7 @@ def test_every_example_is_judged():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(JUDGES)
 
 
-TRAIN = {"information_adapt", "information_projection", "quantile_stack"}
+TRAIN = {"information_adapt", "information_projection", "quantile", "quantile_stack"}
 
 
 @pytest.mark.parametrize("name", slow.parameters(JUDGES, TRAIN))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from estimators._core import checks
-from estimators.conformal._quantile import as_fraction, conformal_rank
+from estimators.conformal._quantile import as_fraction, conformal_rank, rank_table
 
 
 class CoverageBand(NamedTuple):
@@ -111,7 +111,7 @@ def calibration_size_within(
     exact, tail = as_fraction(coverage), (1 - confidence) / 2
 
     def holds(sizes):
-        ranks = -(-(sizes + 1) * exact.numerator // exact.denominator)
+        ranks = rank_table(int(sizes[-1]), exact)[sizes]
         parameters = ranks, np.maximum(sizes + 1 - ranks, 1)
         low = stats.beta.cdf(float(coverage) - within, *parameters)
         high = stats.beta.sf(float(coverage) + within, *parameters)

@@ -78,12 +78,14 @@ def as_groups(
 
 def as_whole(name: str, array, shape: tuple[int, ...]) -> Int[Array, "..."]:
     """Check whole numbers of a shape."""
+    if checks.is_concrete(array) and np.asarray(array).dtype.kind in "iu":
+        array = np.clip(np.asarray(array), -1, 2**31 - 1)  # 64 bits would wrap, and name a group
     array = jnp.asarray(array)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise ValueError(f"{name} must be whole numbers, 0 and up; got {array.dtype}")
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, one a row; got shape {array.shape}")
-    return array.astype(jnp.int32)
+    return jnp.clip(array, -1, 2**31 - 1).astype(jnp.int32)
 
 
 def known_groups(name: str, groups: Int[Array, "..."], count: int) -> Int[Array, "..."]:

@@ -27,6 +27,10 @@ class Guarantee:
     over: str
     given: str
 
+    def __post_init__(self):
+        # A fraction may have been given, which not every Python can format.
+        object.__setattr__(self, "coverage", float(self.coverage))
+
     def __str__(self):
         if self.kind == "asymptotic":
             claim = f"covers with probability near {self.coverage:g} for a large sample"

@@ -66,8 +66,9 @@ class ConformalPredictor(Spec):
         predictor: an object with a method `predict` (of scikit-learn, or of
             `estimators.quantile`), or a function of the features: an equinox module, or any
             other. It gives one number a row for `SplitRegression`, or a pair (prediction,
-            scale); for `ConformalizedQuantileRegression` an array whose last axis holds the
-            lower and the upper quantile, with the median between them for scaling "sides".
+            scale); for `ConformalizedQuantileRegression` the lower and the upper quantile, with
+            the median between them for scaling "sides"; as a tuple, or in the last axis of an
+            array.
         spec: which sets.
         each_row: whether the predictor takes one row, as modules of equinox do; it is then
             mapped over rows.
@@ -120,6 +121,11 @@ class ConformalPredictor(Spec):
         """
         columns = _predict(self.predictor, x, self.each_row)
         least = self.spec.columns
+        sides = getattr(self.spec, "scaling", "sides") == "sides"
+        if len(columns) == 3 and not sides:
+            raise ValueError(
+                "predictor must give 2 numbers a row unless the scaling is 'sides'; got 3"
+            )
         if not least <= len(columns) <= least + 1:
             raise ValueError(
                 f"predictor must give {least} or {least + 1} numbers a row for "
@@ -134,11 +140,8 @@ def _predict(predictor, x, each_row: bool) -> tuple:
     """The columns that a specification takes: the prediction and its scale, or the ends."""
     call = getattr(predictor, "predict", predictor)
     found = jax.vmap(call)(x) if each_row else call(x)
-    if isinstance(found, tuple | list):
-        return tuple(found)
-    found = jnp.asarray(found)
-    if found.ndim < 2:
-        return (found,)
-    if found.shape[-1] == 3:  # in the order of their levels; the middle one is asked for last
-        return found[..., 0], found[..., 2], found[..., 1]
-    return tuple(jnp.moveaxis(found, -1, 0))
+    if not isinstance(found, tuple | list):
+        array = jnp.asarray(found)
+        found = (array,) if array.ndim < 2 else tuple(jnp.moveaxis(array, -1, 0))
+    # Ends are in the order of their levels; the middle one is asked for last.
+    return (found[0], found[2], found[1]) if len(found) == 3 else tuple(found)

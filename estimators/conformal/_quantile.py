@@ -45,15 +45,18 @@ def rank_table(n: int, coverage: float | np.floating | Fraction) -> np.ndarray:
     """`conformal_rank` of 0 to n scores, where their number is known only while running."""
     checks.probability("coverage", coverage)
     exact = as_fraction(coverage)
-    # In 64 bits: the numerator is below 1e9 (see `as_fraction`), and n below 2**31.
-    return (-(-np.arange(1, n + 2) * exact.numerator // exact.denominator)).astype(np.int32)
+    whole = np.int64 if (n + 1) * exact.numerator < 2**63 else object
+    sizes = np.arange(1, n + 2, dtype=whole)
+    return (-(-sizes * exact.numerator // exact.denominator)).astype(np.int32)
 
 
 def as_fraction(coverage: float | np.floating | Fraction) -> Fraction:
     """The fraction that a float stands for: its shortest decimal, less its rounding error."""
     if isinstance(coverage, Fraction):
         return coverage
-    return Fraction(str(coverage)).limit_denominator(10**9)
+    written = Fraction(str(coverage))
+    near = written.limit_denominator(10**9)
+    return near if 0 < near < 1 else written
 
 
 def calibration_size(coverage: float | np.floating | Fraction) -> int:

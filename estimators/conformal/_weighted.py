@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Real
 from estimators._core import Stored, checks
 from estimators.conformal._grouped import as_groups, as_whole, known_groups
 from estimators.conformal._quantile import as_scores
+from estimators.conformal._search import search
 
 
 def weighted_conformal_quantiles(
@@ -75,13 +76,15 @@ class WeighedScores(Stored):
 
     Attributes:
         scores: `(n,)`.
-        reached: `(n,)`, cumulative weights, over all groups.
+        reached: `(n,)`, cumulative weights within the group, in units of the largest weight.
         edges: `(groups + 1,)`, where each group starts.
+        unit: the largest weight.
     """
 
     scores: Float[Array, " n"]
     reached: Float[Array, " n"]
     edges: Int[Array, " edges"]
+    unit: Float[Array, ""]
 
     def thresholds(
         self,
@@ -117,22 +120,47 @@ def weigh(scores, weights, groups=None, count: int | None = None) -> WeighedScor
 @functools.partial(jax.jit, static_argnums=3)
 def _weigh(scores, weights, groups, count):
     groups, ordered, weights = jax.lax.sort((groups, scores, weights), num_keys=2)
-    edges = jnp.searchsorted(groups, jnp.arange(count + 1, dtype=groups.dtype))
-    return WeighedScores(ordered, jnp.cumsum(weights), edges.astype(jnp.int32))
+    edges = jnp.searchsorted(groups, jnp.arange(count + 1, dtype=groups.dtype)).astype(jnp.int32)
+    unit = largest_weight(weights)
+    return WeighedScores(ordered, cumulative_within(groups, weights / unit), edges, unit)
+
+
+def largest_weight(weights: Float[Array, " n"]) -> Float[Array, ""]:
+    """The unit in which weights are added up, so that no sum overflows; 1 if all are 0."""
+    largest = jnp.max(weights, initial=0)
+    return jnp.where(largest > 0, largest, 1)
+
+
+def cumulative_within(groups: Int[Array, " n"], weights: Float[Array, " n"]) -> Float[Array, " n"]:
+    """Cumulative weights that start anew with each group.
+
+    Differences of one sum over all groups would lose a group of small weights behind one of
+    large ones.
+    """
+    starts = jnp.append(jnp.ones(1, bool), groups[1:] != groups[:-1])[: groups.shape[0]]
+
+    def add(before, after):
+        return before[0] | after[0], jnp.where(after[0], after[1], before[1] + after[1])
+
+    return jax.lax.associative_scan(add, (starts, weights))[1]
 
 
 @jax.jit
 def _search(weighed, new_weights, group, coverage):
     scores, reached, edges = weighed.scores, weighed.reached, weighed.edges
-    before = jnp.append(jnp.zeros(1, reached.dtype), reached)[edges]
+    if scores.shape[0] == 0:
+        return jnp.full(new_weights.shape, jnp.inf, scores.dtype)
     unknown = group >= edges.shape[0] - 1
     group = jnp.where(unknown, 0, group)
-    start, end = before[group], before[group + 1]
+    start, end = edges[group], edges[group + 1]
+    total = jnp.where(end > start, reached[end - 1], 0)
     # A whole number may be missed by the rounding of the sums: with equal weights, by a rank.
     slack = 16 * jnp.finfo(reached.dtype).eps
-    place = jnp.searchsorted(reached, start + (coverage - slack) * (end - start + new_weights))
-    short = (place >= edges[group + 1]) | unknown
-    found = jnp.where(short, jnp.inf, scores[jnp.minimum(place, scores.shape[0] - 1)])
+    needed = (coverage - slack) * (total + new_weights / weighed.unit)
+    place = search(reached, needed, start, end, "left")
+    possible = (coverage > 0) & (coverage < 1) & (total > 0)
+    found = scores[jnp.minimum(place, scores.shape[0] - 1)]
+    found = jnp.where(unknown | ~possible | (place >= end), jnp.inf, found)
     return jnp.where(jnp.isnan(scores[0]), jnp.nan, found)
 
 

@@ -238,7 +238,10 @@ def test_the_guarantee_is_the_exact_share():
     features, y = jnp.asarray(features, jnp.float32), jnp.asarray(y, jnp.float32)
     for spec in specs(0.9):
         guarantee = spec.fit(features, y).guarantee
-        assert (guarantee.kind, guarantee.at_least, guarantee.at_most) == ("exact", 0.9, 0.9)
+        # A hull may cover more than the set that the p-values give.
+        hull = getattr(spec, "residuals", "studentised") != "studentised"
+        expected = ("at least", 0.9, None) if hull else ("exact", 0.9, 0.9)
+        assert (guarantee.kind, guarantee.at_least, guarantee.at_most) == expected
         assert "exchangeable" in str(guarantee)
     one = full.FullConformalNearestNeighbours(1).fit(features, y).guarantee
     assert (one.kind, one.at_least, one.at_most) == ("at least", 0.9, None)
@@ -305,6 +308,7 @@ def test_more_intervals_than_there_is_room_for_are_not_lost_in_silence(x64):
     assert np.isnan(short.upper).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("spec", list(specs(0.8))[2:], ids=["ridge", "neighbours"])
 def test_compiled_batched_and_in_both_precisions(x64, spec):
     features, y, tests = draw(9, n=25, tests=4)
@@ -417,3 +421,14 @@ ROWS, Y = np.float32(draw(1)[0]), np.float32(draw(1)[1])
 def test_bad_input_is_refused(call, message):
     with refuses(message):
         call()
+
+
+@pytest.mark.parametrize("spec", ["ridge", "neighbours"])
+def test_outcomes_keep_the_precision_that_features_lack(x64, spec):
+    ridge, neighbours = full.FullConformalRidge, full.FullConformalNearestNeighbours
+    spec = ridge(0.8) if spec == "ridge" else neighbours(3, 0.8)
+    x = np.arange(20.0, dtype=np.float32)[:, None]
+    y = 1e9 + np.random.default_rng(0).normal(size=20)
+    lower, upper = spec.fit(x, y).interval(x[:3])
+    assert lower.dtype == jnp.float64
+    assert ((upper - lower > 0.5) & (upper - lower < 50)).all()

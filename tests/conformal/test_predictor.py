@@ -80,3 +80,19 @@ def test_bad_input(kind):
     else:
         with refuses("spec must be SplitRegression or Conformalized.*; got 0.9"):
             conformal.ConformalPredictor(plane, 0.9)
+
+
+def test_three_quantiles_are_read_alike_from_tuples_and_arrays():
+    def array(x):
+        return plane(x)[:, None] + jnp.array([-1.0, 0.2, 2.0])[None]
+
+    spec = conformal.ConformalizedQuantileRegression(0.8, scaling="sides")
+    sets = [
+        conformal.ConformalPredictor(model, spec).calibrate(X, Y).predict_set(X)
+        for model in (array, lambda x: tuple(array(x).T))
+    ]
+    np.testing.assert_array_equal(*sets)
+    with refuses("predictor must give 2 numbers a row unless the scaling is 'sides'; got 3"):
+        conformal.ConformalPredictor(array, conformal.ConformalizedQuantileRegression()).calibrate(
+            X, Y
+        )

@@ -1,5 +1,7 @@
 """Intervals for regression: every way to a threshold, against the peers and known truth."""
 
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -200,7 +202,7 @@ def test_local_thresholds_by_hand(x64):
     spec = conformal.SplitRegression(0.8)
     calibrated = spec.calibrate(np.zeros(70), y, points=points, bandwidth=np.array([0.5, 2.0]))
     _, upper = calibrated.interval(np.zeros(40), points=new, key=KEY)
-    centres = new + np.asarray(jax.random.normal(KEY, (40, 2))) * [0.5, 2.0]
+    centres = new + np.asarray(jax.random.normal(KEY, (40, 2), jnp.float32)) * [0.5, 2.0]
 
     def kernel(rows):
         return stats.norm.pdf((rows - centres[:, None]) / [0.5, 2.0]).prod(-1)
@@ -336,3 +338,77 @@ def test_bad_weights_inside_jit_give_nan():
     new = jnp.array([1.0, -1.0])
     found = jax.jit(lambda w: conformal.weighted_conformal_quantiles(y, y, w, 0.8))(new)
     assert list(map(bool, jnp.isnan(found))) == [False, True]
+
+
+def test_a_group_of_small_weights_is_not_lost_behind_one_of_large():
+    """Sums over all groups would end in the other group's scores, and p-values in its sums."""
+    scores, groups = jnp.arange(120.0), (jnp.arange(120) > 99).astype(int)
+    weights = jnp.where(groups == 0, 1e7, 1.0)
+    both = {"groups": groups, "new_groups": jnp.array([1])}
+    got = conformal.weighted_conformal_quantiles(scores, weights, jnp.ones(1), 0.5, **both)
+    assert got[0] == conformal.weighted_conformal_quantiles(
+        scores[100:], weights[100:], jnp.ones(1), 0.5
+    )
+    p = conformal.conformal_p_values(
+        scores, jnp.array([110.0]), weights=weights, new_weights=jnp.ones(1), **both
+    )
+    np.testing.assert_allclose(p, 11 / 21, rtol=1e-6)
+
+
+def test_weights_that_say_nothing_give_the_infinite_set_and_huge_ones_do_not_overflow():
+    scores, new = jnp.arange(10.0), jnp.array([0.0, 1.0])
+    nothing = conformal.weighted_conformal_quantiles(scores, jnp.zeros(10), new, 0.8)
+    assert jnp.isposinf(nothing).all()
+    empty = conformal.weighted_conformal_quantiles(
+        scores, jnp.ones(10), new, 0.8, groups=jnp.ones(10, int), new_groups=jnp.zeros(2, int)
+    )
+    assert jnp.isposinf(empty).all()
+    assert jnp.isposinf(conformal.weighted_conformal_quantiles(new[:0], new[:0], new, 0.8)).all()
+    huge = conformal.weighted_conformal_quantiles(scores, jnp.full(10, 3e38), 3e38, 0.8)
+    assert huge == conformal.conformal_quantile(scores, 0.8)
+    traced = jax.jit(lambda c: conformal.weighted_conformal_quantiles(scores, scores, new, c))
+    assert jnp.isposinf(traced(-0.5)).all()
+
+
+def test_one_group_with_weights_is_used_as_it_was_calibrated():
+    y, one = jnp.arange(30.0), jnp.zeros(30, int)
+    spec = conformal.SplitRegression(0.9)
+    grouped = spec.calibrate(y, 2 * y, groups=one, weights=jnp.ones(30))
+    got = grouped.interval(y[:2], groups=one[:2], weights=jnp.ones(2))
+    np.testing.assert_array_equal(got, spec.calibrate(y, 2 * y).interval(y[:2]))
+
+
+def test_binary_fractions_and_coverages_near_one():
+    """A Fraction of a float has a numerator of 52 bits; ranks from it must not overflow."""
+    scores = jnp.arange(2000.0)
+    exact = Fraction(0.9)
+    got = conformal.grouped_conformal_quantiles(scores, jnp.zeros(2000, int), exact)
+    assert got[0] == conformal.conformal_quantile(scores, 0.9)
+    assert abs(conformal.calibration_size_within(exact, 0.02) - 930) < 20
+    assert conformal.conformal_rank(9, 1e-10) == 1
+    near = conformal.SplitRegression(1 - 1e-10).calibrate(scores, 2 * scores)
+    assert "needs at least" in near.reason
+
+
+def test_group_numbers_of_64_bits_do_not_wrap(x64):
+    y = jnp.arange(40.0)
+    calibrated = conformal.SplitRegression(0.8).calibrate(y, 2 * y, groups=jnp.arange(40) % 2)
+    with refuses("groups must lie between 0 and 1"):
+        calibrated.interval(y[:1], groups=np.array([2**32 + 1]))
+    traced = jax.jit(lambda g: calibrated.interval(y[:1], groups=g)[1])
+    assert jnp.isposinf(traced(np.array([2**32 + 1]))).all()
+
+
+def test_a_scale_that_is_not_positive_is_nan_inside_jit():
+    y = jnp.arange(20.0)
+
+    def interval(scale, new):
+        spec = conformal.SplitRegression(0.8)
+        return spec.calibrate(y, 2 * y, scale).interval(y[:2], new)
+
+    good, bad = jnp.ones(20), jnp.ones(20).at[3].set(-1.0)
+    assert jnp.isnan(jnp.stack(jax.jit(interval)(bad, good[:2]))).all()
+    lower, _ = jax.jit(interval)(good, jnp.array([1.0, 0.0]))
+    assert list(map(bool, jnp.isnan(lower))) == [False, True]
+    with refuses("offset must be finite and positive; got 0"):
+        conformal.ConformalizedQuantileRegression(scaling="width", offset=0.0)

@@ -105,7 +105,7 @@ def densest(key, score):
         calibrated = spec.calibrate(at(x, y))
         return calibrated, calibrated.contains(at(new_x, new_y))[0]
     calibrated = spec.calibrate(on_grid(x), grid, y)
-    return calibrated, calibrated.contains(at(new_x, new_y), on_grid(new_x), grid)[0]
+    return calibrated, calibrated.contains(on_grid(new_x), grid, new_y)[0]
 
 
 def ridge_fit(x, y, weight):

@@ -26,7 +26,10 @@ LAWS = {
 SLOW = [pytest.param(law, marks=pytest.mark.validation) for law in ("normal", "heavy")]
 
 
-@pytest.mark.parametrize("law", ["clusters", *SLOW])
+CLUSTERS = pytest.param("clusters", marks=pytest.mark.thorough)
+
+
+@pytest.mark.parametrize("law", [CLUSTERS, *SLOW])
 def test_it_beats_every_rule_on_fresh_rows(law):
     """By the margin given, or at least not by more than four standard errors."""
     generator = np.random.default_rng(10)

@@ -61,6 +61,7 @@ def test_every_step_raises_the_leave_one_out_likelihood(x64, structure, moves):
         np.testing.assert_array_equal(kernels.move, 0.9 * np.eye(3))
 
 
+@pytest.mark.thorough
 def test_one_parameter_ends_where_newton_does(x64):
     points = np.random.default_rng(1).normal(size=(400, 2))
     newton = density.KDE("loo").fit(points)

@@ -95,6 +95,7 @@ def test_it_carries_its_certificate(trained):
     assert abs(np.abs(result.samples[:, 0]).mean() - 3) < 0.2
 
 
+@pytest.mark.thorough
 def test_saving_keeps_everything(trained, tmp_path):
     io.save(tmp_path / "model.safetensors", trained)
     again = io.load(tmp_path / "model.safetensors")

@@ -146,8 +146,8 @@ class CalibratedBatchQuantile(Fitted):
         if n >= needed:
             return None
         return (
-            f"coverage {self.spec.coverage:g} for position {z} of {m} test scores needs at least "
-            f"{needed} calibration scores; there were {n}"
+            f"coverage {float(self.spec.coverage):g} for position {z} of {m} test scores needs at "
+            f"least {needed} calibration scores; there were {n}"
         )
 
     @property

@@ -166,9 +166,9 @@ class CalibratedBatchQuantiles(Fitted):
         if infinite == 0:
             return None
         return (
-            f"coverage {self.spec.coverage:g} for {len(lower)} positions of {self.spec.test} test "
-            f"scores needs more than {n} calibration scores; {infinite} of {2 * len(lower)} ends "
-            "are infinite"
+            f"coverage {float(self.spec.coverage):g} for {len(lower)} positions of "
+            f"{self.spec.test} test scores needs more than {n} calibration scores; {infinite} of "
+            f"{2 * len(lower)} ends are infinite"
         )
 
     @property

@@ -29,7 +29,8 @@ def thin_to_shift(
 
     Row i is kept with probability `w(x_i) / largest`, with w the density of x among test rows
     over that among calibration rows. The kept rows are then independent draws from the law of
-    the test rows, as many as there happen to be; hand `kept` to any batch `calibrate`.
+    the test rows, as many as there happen to be; hand `kept` to `calibrate` of
+    `BatchQuantile`, `BatchQuantiles`, `SimultaneousCoverage` or `BatchSelection`.
 
     Args:
         ratios: `(n,)`, w(x_i), not negative; a scale common to them and `largest` drops out.

@@ -112,7 +112,8 @@ class CrossConformal(Spec):
     only, and there are models that reach that. "base" has none, and needs a stable model.
 
     Example:
-        >>>         >>> from estimators import conformal
+        >>> import jax.numpy as jnp
+        >>> from estimators import conformal
         >>> y, fold = jnp.arange(20.0), jnp.arange(20) % 2
         >>> calibrated = conformal.CrossConformal(0.9).calibrate(y - 0.5, y, fold)
         >>> lower, upper = calibrated.interval(jnp.array([[3.0, 3.0], [3.0, 4.0]]))

@@ -5,6 +5,7 @@ import functools
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Fitted, checks
@@ -50,11 +51,12 @@ class FullConformal(Fitted):
     def guarantee(self) -> Guarantee:
         """What the set of y with a p-value above `1 - coverage` promises."""
         share = conformal_rank(self.training, self.coverage) / (self.training + 1)
+        hull = "hull" in self._given()
         return Guarantee(
             coverage=self.coverage,
             at_least=share,
-            at_most=share,
-            kind="exact",
+            at_most=None if hull else share,
+            kind="at least" if hull else "exact",
             over="training rows and test row together",
             given=self._given(),
         )
@@ -111,7 +113,8 @@ def _interval(fitted, features):
 
 @jax.jit
 def _p_value(fitted, features, y):
-    return of_rows(fitted, p_value, features, y.astype(features.dtype))
+    dtype = jnp.result_type(features, y)
+    return of_rows(fitted, p_value, features.astype(dtype), y.astype(dtype))
 
 
 def of_rows(fitted: FullConformal, function, features, *of_row):

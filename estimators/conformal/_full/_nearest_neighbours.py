@@ -123,7 +123,9 @@ class FullConformalNearestNeighbours(Spec):
         """
         features = checks.as_points("features", features, at_least=self.neighbours + 1)
         n, d = features.shape
-        y = checks.as_vector("y", y, length=n).astype(features.dtype)
+        y = checks.as_vector("y", y, length=n)
+        dtype = jnp.result_type(features, y)
+        features, y = features.astype(dtype), y.astype(dtype)
         found = among_themselves(features, y, self.neighbours)
         return FittedFullConformalNearestNeighbours(
             self.coverage, n, d, features, y, found, self.neighbours

@@ -152,7 +152,9 @@ class FullConformalRidge(Spec):
         """
         features = checks.as_points("features", features)
         n, d = features.shape
-        y = checks.as_vector("y", y, length=n).astype(features.dtype)
+        y = checks.as_vector("y", y, length=n)
+        dtype = jnp.result_type(features, y)
+        features, y = features.astype(dtype), y.astype(dtype)
         ridge = checks.as_number("ridge", self.ridge).astype(features.dtype)
         factor = factorise(features, y, ridge, self.intercept)
         sound = check_columns(factor, features, ridge)

@@ -35,7 +35,7 @@ def middle_levels(
     ):
         known = np.asarray(levels)
         raise ValueError(
-            f"levels must reach over the coverage {coverage:g} for kind='shortest'; they go "
+            f"levels must reach over the coverage {float(coverage):g} for kind='shortest'; they go "
             f"from {known[0]:g} to {known[-1]:g}"
         )
     found = _shortest(rows.reshape(-1, rows.shape[-1]), levels, coverage)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from estimators.conformal._predictive._order import search
+from estimators.conformal._search import search
 
 
 @jax.jit

@@ -28,7 +28,8 @@ def grid_scores(
         height = jnp.interp(value, grid, above_floor(row))
         if score == "density":
             return -height
-        return 1 - level_at(*_mass_below(row, grid), height, "right")
+        # A plateau at the top has no piece beyond it: there the level is that of the top.
+        return 1 - jnp.clip(level_at(*_mass_below(row, grid), height, "right"), 0, 1)
 
     outside = (y < grid[0]) | (y > grid[-1])
     broken = jnp.isnan(rows).any(-1) | jnp.isnan(y) | jnp.isnan(grid).any()
@@ -43,7 +44,12 @@ def lowest_log_density(
     """The least log density whose score is at most the threshold, in each row; -inf for +inf."""
     if score == "density":
         return jnp.broadcast_to(-threshold, rows.shape[:1])
-    return jax.vmap(lambda row: value_at(*_mass_below(row, grid), 1 - threshold))(rows)
+
+    def one(row):
+        found = value_at(*_mass_below(row, grid), jnp.clip(1 - threshold, 0, 1))
+        return jnp.where(threshold == jnp.inf, -jnp.inf, jnp.minimum(found, jnp.max(row)))
+
+    return jax.vmap(one)(rows)
 
 
 def _mass_below(row, grid):

@@ -23,40 +23,36 @@ class CalibratedDensitySet(CalibratedThreshold):
 
     Attributes:
         score: "density" or "mass".
+        on_grid: whether densities were given on a grid.
     """
 
     score: Literal["density", "mass"] = eqx.field(static=True)
+    on_grid: bool = eqx.field(static=True)
 
     def contains(
         self,
-        log_density: Real[ArrayLike, "*batch"],
-        log_density_on_grid: Real[ArrayLike, "*batch G"] | None = None,
+        log_density: Real[ArrayLike, "..."],
         grid: Real[ArrayLike, " G"] | None = None,
+        y: Real[ArrayLike, "*batch"] | None = None,
     ) -> Bool[Array, "*batch"]:
-        """Whether outcomes are in the set, from the log density at each.
+        """Whether outcomes are in the set; the arguments are those of `calibrate`.
+
+        They must be of the same form, since one and the same score is what makes new rows and
+        calibration rows alike.
 
         Args:
-            log_density: `(*batch,)`, log f(y|x) in nats. NaN is refused, and inside jit it is
-                in no set.
-            log_density_on_grid: `(*batch, G)`, for "mass", log f(.|x) of the same rows.
-            grid: `(G,)`, for "mass".
+            log_density: `(*batch,)`, log f(y|x) in nats at the outcomes, or `(*batch, G)` on a
+                grid. NaN is refused, and inside jit it is in no set.
+            grid: `(G,)`, where calibration had a grid.
+            y: `(*batch,)`, outcomes, where calibration had a grid.
+
+        Raises:
+            ValueError: if a grid is missing or not used, or shapes do not belong together.
         """
-        values = _as_log_density("log_density", log_density)
-        if (log_density_on_grid is None) != (grid is None):
-            raise ValueError("log_density_on_grid and grid must be given together")
-        if (grid is None) != (self.score == "density"):
-            needed = "must not be" if self.score == "density" else "must be"
-            raise ValueError(f"grid {needed} given for score={self.score!r}")
-        if log_density_on_grid is None or grid is None:
-            return values >= -self.threshold
-        rows, points = _as_grid(log_density_on_grid, grid)
-        if rows.shape[:-1] != values.shape:
-            raise ValueError(
-                f"log_density_on_grid must have shape {(*values.shape, points.shape[0])}, rows "
-                f"as log_density; got {rows.shape}"
-            )
-        lowest = self._lowest(_flat(rows), points)
-        return values >= lowest.reshape(values.shape)
+        if (grid is not None) != self.on_grid:
+            had = "had" if self.on_grid else "had no"
+            raise ValueError(f"grid must be given exactly where calibration had it; it {had} grid")
+        return _scores(log_density, grid, y, self.score) <= self.threshold
 
     def intervals(
         self,
@@ -146,20 +142,35 @@ class HighestDensitySet(Spec):
             ValueError: for shapes that do not belong together, NaN, or a grid that is missing
                 for "mass". Inside jit NaN makes the threshold NaN.
         """
-        if (grid is None) != (y is None):
-            raise ValueError("grid and y must be given together; got one of them")
-        if grid is None or y is None:
-            if self.score == "mass":
-                raise ValueError("grid and y must be given for score='mass'")
-            scores = -_as_log_density("log_density", log_density)
-        else:
-            rows, points = _as_grid(log_density, grid)
-            if rows.ndim != 2:
-                raise ValueError(f"log_density must have shape (n, G); got shape {rows.shape}")
-            outcomes = checks.as_vector("y", y, length=rows.shape[0])
-            scores = grid_scores(rows, points, outcomes.astype(rows.dtype), score=self.score)
+        if jnp.ndim(log_density) != (1 if grid is None else 2):
+            shape = "(n,)" if grid is None else "(n, G)"
+            raise ValueError(
+                f"log_density must have shape {shape}; got shape {jnp.shape(log_density)}"
+            )
+        if grid is None and self.score == "mass":
+            raise ValueError("grid and y must be given for score='mass'")
+        scores = _scores(log_density, grid, y, self.score)
         threshold = conformal_quantile(scores, self.coverage)
-        return CalibratedDensitySet(threshold, self.coverage, scores.shape[0], self.score)
+        n, on_grid = scores.shape[0], grid is not None
+        return CalibratedDensitySet(threshold, self.coverage, n, self.score, on_grid)
+
+
+def _scores(log_density, grid, y, score: str) -> Float[Array, "*batch"]:
+    """The scores of outcomes, from densities at them or on a grid."""
+    if (grid is None) != (y is None):
+        raise ValueError("grid and y must be given together; got one of them")
+    if grid is None:
+        return -_as_log_density("log_density", log_density)
+    rows, points = _as_grid(log_density, grid)
+    y = checks.finite("y", checks.as_float("y", y))
+    if y.shape != rows.shape[:-1]:
+        raise ValueError(f"y must have shape {rows.shape[:-1]}, as log_density; got {y.shape}")
+    # The wider of the two: outcomes rounded to the density's precision would be others.
+    dtype = jnp.result_type(rows, y)
+    found = grid_scores(
+        _flat(rows).astype(dtype), points.astype(dtype), y.astype(dtype).reshape(-1), score=score
+    )
+    return found.reshape(y.shape)
 
 
 def _as_log_density(name: str, log_density) -> Float[Array, "..."]:
@@ -174,6 +185,8 @@ def _as_log_density(name: str, log_density) -> Float[Array, "..."]:
 def _as_grid(log_density, grid) -> tuple[Float[Array, "*batch G"], Float[Array, " G"]]:
     points = checks.as_vector("grid", grid, at_least=2)
     rows = _as_log_density("log_density on the grid", log_density)
+    dtype = jnp.result_type(rows, points)
+    rows, points = rows.astype(dtype), points.astype(dtype)
     if rows.ndim == 0 or rows.shape[-1] != points.shape[0]:
         raise ValueError(
             f"log_density on the grid must have shape (*batch, {points.shape[0]}), the last axis "
@@ -189,7 +202,7 @@ def _as_grid(log_density, grid) -> tuple[Float[Array, "*batch G"], Float[Array, 
     if checks.is_concrete(rows) and not checks.holds(lambda known: _has_mass(known).all(), rows):
         raise ValueError("log_density on the grid must be above -inf somewhere in each row")
     rows = jnp.where(_has_mass(rows), rows, jnp.nan)
-    return rows, checks.poison(points.astype(rows.dtype), _increasing(points))
+    return rows, checks.poison(points, _increasing(points))
 
 
 def _has_mass(rows):

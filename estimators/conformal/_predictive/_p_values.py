@@ -9,9 +9,10 @@ from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
 
 from estimators._core import checks
 from estimators.conformal._grouped import as_groups, as_whole, known_groups
-from estimators.conformal._predictive._order import counted_p_values, search
+from estimators.conformal._predictive._order import counted_p_values
 from estimators.conformal._quantile import as_scores
-from estimators.conformal._weighted import as_ratios
+from estimators.conformal._search import search
+from estimators.conformal._weighted import as_ratios, cumulative_within, largest_weight
 
 
 def conformal_p_values(
@@ -140,12 +141,16 @@ def _p_values(calibration, new, key, count: int):
     else:
         # Summed from the top, where a small p-value needs its digits.
         (ordered,) = carried
-        above = jnp.append(jnp.cumsum(ordered[::-1])[::-1], jnp.zeros(1, ordered.dtype))
-        beyond, tied, total = (
-            jnp.maximum(above[low] - above[high], 0)
-            for low, high in ((last, end), (first, last), (start, end))
-        )
-        own = new_weights
+        unit = largest_weight(ordered)
+        own_group = jnp.zeros(ordered.shape, jnp.int32) if groups is None else groups
+        above = cumulative_within(own_group[::-1], (ordered / unit)[::-1])[::-1]
+
+        def between(low, high):
+            sums = (jnp.where(at < end, above.at[at].get(mode="clip"), 0) for at in (low, high))
+            return jnp.maximum(next(sums) - next(sums), 0)
+
+        beyond, tied, total = between(last, end), between(first, last), between(start, end)
+        own = new_weights / unit
         broken |= jnp.isnan(weights).any()
     return jnp.where(broken, jnp.nan, counted_p_values(beyond, tied, total, own, key))
 

@@ -12,10 +12,11 @@ from jaxtyping import Array, ArrayLike, Float, Key, Real
 from estimators._core import Fitted, Spec, checks
 from estimators.conformal._guarantee import Guarantee
 from estimators.conformal._predictive._crps import ensemble_crps
-from estimators.conformal._predictive._order import counted_p_values, search
+from estimators.conformal._predictive._order import counted_p_values
 from estimators.conformal._predictive._promise import rank_guarantee
 from estimators.conformal._predictive._standardise import as_centre, standardised
 from estimators.conformal._quantile import as_fraction, calibration_size, level_rank
+from estimators.conformal._search import search
 
 
 class CalibratedPredictiveSystem(Fitted):
@@ -41,7 +42,7 @@ class CalibratedPredictiveSystem(Fitted):
         if level_rank(n, low) > 0 and level_rank(n, high) <= n:
             return None
         return (
-            f"coverage {self.coverage:g} with equal tails needs at least "
+            f"coverage {float(self.coverage):g} with equal tails needs at least "
             f"{calibration_size(high)} calibration rows; there were {n}"
         )
 

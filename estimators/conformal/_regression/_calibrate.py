@@ -47,7 +47,7 @@ class RegressionSpec(Spec):
         columns = scores.T
         if weights is not None:
             below, *above = [weigh(column, weights, groups, count) for column in columns]
-            return WeightThresholds(below, above[0] if above else None)
+            return WeightThresholds(below, above[0] if above else None, groups is not None)
         if groups is not None:
             groups, count = as_groups("groups", groups, y.shape[0], count)
             values = [

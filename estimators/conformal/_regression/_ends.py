@@ -57,8 +57,9 @@ def uncrossed(
 
 
 def as_scale(name: str, scale, shape: tuple[int, ...]) -> Float[Array, "*batch"]:
-    """Check a positive scale, one number a prediction."""
+    """Check a positive scale, one number a prediction; NaN where it turns out not to be."""
     array = checks.as_float(name, scale)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, as the predictions; got {array.shape}")
-    return checks.positive(name, array)
+    checks.positive(name, array)
+    return jnp.where(jnp.isfinite(array) & (array > 0), array, jnp.nan)

@@ -52,7 +52,8 @@ class LocalThresholds(Thresholds):
     def guarantee(self, asked, coverage):
         """See `Thresholds`."""
         over = "calibration and new rows, and the points drawn"
-        return Guarantee(asked, asked, None, "at least", over, EXCHANGEABLE)
+        given = f"{EXCHANGEABLE}, and a bandwidth that was not chosen with them"
+        return Guarantee(asked, asked, None, "at least", over, given)
 
 
 def local_thresholds(scores, points, bandwidth) -> LocalThresholds:

@@ -59,7 +59,7 @@ class ConformalizedQuantileRegression(RegressionSpec):
         scaling: what both ends are widened in proportion to: "none", all rows alike; "width",
             the predicted width (CQR-r, Sesia & Candes 2020); "sides", each end by its distance
             from a predicted `middle` (CQR-m, Kivaranovic, Johnson & Leeb 2020).
-        offset: added to those widths, in the unit of y, so that none is zero.
+        offset: added to those widths, positive, in the unit of y, so that none is zero.
 
     Guarantee: as `SplitRegression`. The width follows that of the predicted quantiles; the
     coverage does not depend on their being right.
@@ -84,7 +84,7 @@ class ConformalizedQuantileRegression(RegressionSpec):
 
     def __check_init__(self):
         checks.one_of("scaling", self.scaling, SCALINGS)
-        checks.positive("offset", self.offset, zero=True)
+        checks.positive("offset", self.offset)
 
     def calibrate(
         self,

@@ -9,6 +9,7 @@ import abc
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -148,16 +149,17 @@ class WeightThresholds(Thresholds):
     Attributes:
         below: scores in order and cumulative weights, of the lower end, or of both.
         above: of the upper end, where it has a score of its own.
+        grouped: whether there are groups.
     """
 
     below: WeighedScores
     above: WeighedScores | None
+    grouped: bool = eqx.field(static=True)
 
     @property
     def needs(self):
         """See `Thresholds`."""
-        grouped = self.below.edges.shape[0] > 2
-        return frozenset({"weights", "groups"} if grouped else {"weights"})
+        return frozenset({"weights", "groups"} if self.grouped else {"weights"})
 
     def at(self, shape, where, coverage):
         """See `Thresholds`."""
@@ -171,8 +173,9 @@ class WeightThresholds(Thresholds):
 
     def reason(self, coverage):
         """See `Thresholds`."""
-        edges = np.append(0, np.asarray(self.below.reached))[np.asarray(self.below.edges)]
-        largest = np.diff(edges).min() * float((1 - coverage) / coverage)
+        edges, reached = np.asarray(self.below.edges), np.asarray(self.below.reached)
+        totals = np.where(np.diff(edges) > 0, np.append(reached, 0)[edges[1:] - 1], 0)
+        largest = totals.min() * float(self.below.unit) * float((1 - coverage) / coverage)
         return f"a row gets the infinite set where its weight is above {largest:.6g}"
 
     def guarantee(self, asked, coverage):

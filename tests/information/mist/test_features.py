@@ -45,6 +45,7 @@ def test_what_fills_changes_nothing(width):
     np.testing.assert_allclose(filled, read(x, y), atol=2e-2, rtol=2e-2)
 
 
+@pytest.mark.thorough
 def test_invariances():
     x, y = problem()
     plain = read(x, y)
