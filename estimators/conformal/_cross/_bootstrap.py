@@ -69,7 +69,7 @@ class CalibratedJackknifeAfterBootstrap(Fitted):
 class JackknifeAfterBootstrap(Spec):
     """Jackknife+ after the bootstrap: intervals from models that were bagged anyway.
 
-    With mu_i the ensemble of the models that did not see row i, R_i = |y_i - mu_i(x_i)|, and q
+    With mu_i the ensemble of the models that did not see row i, R_i = abs(y_i - mu_i(x_i)), and q
     the order statistic of rank ceil((n + 1) coverage) over i, the interval is
 
         [-q{R_i - mu_i(x)}, q{mu_i(x) + R_i}]

@@ -90,8 +90,8 @@ class CalibratedCrossConformal(Fitted):
 class CrossConformal(Spec):
     """Jackknife+, CV+ and their relatives: prediction intervals that set no rows aside.
 
-    With k(i) the fold of row i, mu_k the model that was fitted without fold k, R_i the residual
-    |y_i - mu_k(i)(x_i)|, and q the order statistic of rank ceil((n + 1) coverage) over i,
+    With k(i) the fold of row i, mu_k the model that was fitted without fold k, R_i the absolute
+    residual of row i from mu_k(i), and q the order statistic of rank ceil((n + 1) coverage),
 
         plus:    [-q{R_i - mu_k(i)(x)},   q{mu_k(i)(x) + R_i}]
         minmax:  [min_k mu_k(x) - q{R_i}, max_k mu_k(x) + q{R_i}]

@@ -30,7 +30,7 @@ class FittedFullConformalRidge(FullConformal):
     def reaches(self, features: Float[Array, "b d"]) -> Reaches:
         """See `FullConformal`. One test row more is an update of rank one.
 
-        With u the whitened test row, u_i those of training and g = |u|^2, the residual of the
+        With u the whitened test row, u_i those of training and g = u u, the residual of the
         test row is v / (1 + g), v = y - prediction, and that of row i is e_i - (u_i u) v /
         (1 + g), with 1 - h_i + (u_i u)^2 / (1 + g) in place of 1 - leverage h_i.
         """
@@ -85,7 +85,7 @@ class FullConformalRidge(Spec):
 
         minimise over c, w:  sum_{i <= n+1} (y_i - c - w x_i)^2 + ridge |w|^2,
 
-    and y is kept where the p-value, the share of the n + 1 scores |residual| that are as large
+    and y is kept where the p-value, the share of the n + 1 absolute residuals that are as large
     as that of the test row, is above 1 - coverage. Residuals are affine in y, so the set is
     known from the points where two scores meet. No row is set aside and no fit is repeated:
     O(n d^2) once, then O(n d) a test row, in blocks.
