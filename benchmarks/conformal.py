@@ -21,9 +21,9 @@ import warnings
 import jax
 import numpy as np
 
-jax.config.update("jax_enable_x64", True)
+from estimators import conformal
 
-from estimators import conformal  # noqa: E402 (after the precision is chosen)
+jax.config.update("jax_enable_x64", True)
 
 COVERAGE = 0.9
 

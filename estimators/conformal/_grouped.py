@@ -90,14 +90,12 @@ def as_whole(name: str, array, shape: tuple[int, ...]) -> Int[Array, "..."]:
 
 def known_groups(name: str, groups: Int[Array, "..."], count: int) -> Int[Array, "..."]:
     """Refuse a group that there is not, where groups are known; elsewhere mark it by `count`."""
-    known = (groups >= 0) & (groups < count)
-    if checks.is_concrete(groups) and not checks.holds(
-        lambda g: ((g >= 0) & (g < count)).all(), groups
-    ):
+    if checks.is_concrete(groups):
         values = np.asarray(groups)
         unknown = values[(values < 0) | (values >= count)]
-        raise ValueError(
-            f"{name} must lie between 0 and {count - 1}, the groups of calibration; got "
-            f"{unknown.flat[0]} ({unknown.size} of {values.size} are outside)"
-        )
-    return jnp.where(known, groups, count)
+        if unknown.size:
+            raise ValueError(
+                f"{name} must lie between 0 and {count - 1}, the groups of calibration; got "
+                f"{unknown[0]} ({unknown.size} of {values.size} are outside)"
+            )
+    return jnp.where((groups >= 0) & (groups < count), groups, count)

@@ -41,3 +41,13 @@ class Guarantee:
             if self.at_most is not None:
                 claim += f" and, with distinct scores, at most {self.at_most:.6g}"
         return f"{claim}; over {self.over}; given {self.given}."
+
+
+EXCHANGEABLE = "rows that are exchangeable, and predictions of a model that has seen none of them"
+
+
+def rank_guarantee(coverage: float, ranks: int, calibration: int) -> Guarantee:
+    """The promise of a set that holds `ranks` of the n + 1 ranks that a new score can have."""
+    share = ranks / (calibration + 1)
+    over = "calibration and new rows together"
+    return Guarantee(coverage, share, share, "exact", over, EXCHANGEABLE)

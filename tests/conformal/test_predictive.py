@@ -200,7 +200,10 @@ def test_the_score_is_the_integral(x64):
     residuals = jnp.array([-1.0, 0.5, 0.5, 2.0])
     system = conformal.ConformalPredictiveSystem(0.5).calibrate(jnp.zeros(4), residuals)
     for y in (-3.0, -1.0, 0.0, 0.5, 1.7, 2.0, 4.0):
-        share = lambda x, y=y: (np.mean(np.asarray(residuals) <= x) - (x >= y)) ** 2  # noqa: E731
+
+        def share(x, y=y):
+            return (np.mean(np.asarray(residuals) <= x) - (x >= y)) ** 2
+
         expected = integrate.quad(share, -4, 5, points=[-1.0, 0.5, 2.0, y], limit=200)[0]
         np.testing.assert_allclose(system.crps(jnp.zeros(()), jnp.asarray(y)), expected, rtol=1e-9)
     gradient = jax.grad(lambda y: system.crps(jnp.zeros(()), y))(1.0)

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from estimators._core import checks
+from estimators.conformal._regression._ends import as_scale
 
 
 def standardised(predictions, y, scale, scaled: bool) -> Float[Array, "*batch"]:
@@ -12,7 +13,7 @@ def standardised(predictions, y, scale, scaled: bool) -> Float[Array, "*batch"]:
     y = checks.finite("y", checks.as_float("y", y))
     if y.shape != centre.shape:
         raise ValueError(f"y must have the shape {centre.shape} of predictions; got {y.shape}")
-    return (_or_nan(y, jnp.isfinite(y)) - centre) / unit
+    return (_or_nan(y) - centre) / unit
 
 
 def as_centre(
@@ -20,20 +21,14 @@ def as_centre(
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
     """Check predictions, and a positive scale exactly where it is needed; else the scale is 1."""
     centre = checks.finite("predictions", checks.as_float("predictions", predictions))
-    centre = _or_nan(centre, jnp.isfinite(centre))
+    centre = _or_nan(centre)
     if (scale is not None) != scaled:
         needed = "was" if scaled else "was not"
         raise ValueError(f"scale must be given exactly where calibration had it; it {needed}")
     if scale is None:
         return centre, jnp.ones(centre.shape, centre.dtype)
-    unit = checks.as_float("scale", scale)
-    if unit.shape != centre.shape:
-        raise ValueError(
-            f"scale must have the shape {centre.shape} of predictions; got {unit.shape}"
-        )
-    checks.positive("scale", unit)
-    return centre, _or_nan(unit, jnp.isfinite(unit) & (unit > 0))
+    return centre, as_scale("scale", scale, centre.shape)
 
 
-def _or_nan(array, valid):
-    return jnp.where(valid, array, jnp.nan)
+def _or_nan(array):
+    return jnp.where(jnp.isfinite(array), array, jnp.nan)

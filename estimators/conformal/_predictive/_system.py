@@ -10,10 +10,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from estimators._core import Fitted, Spec, checks
-from estimators.conformal._guarantee import Guarantee
+from estimators.conformal._guarantee import Guarantee, rank_guarantee
 from estimators.conformal._predictive._crps import ensemble_crps
 from estimators.conformal._predictive._order import counted_p_values
-from estimators.conformal._predictive._promise import rank_guarantee
 from estimators.conformal._predictive._standardise import as_centre, standardised
 from estimators.conformal._quantile import as_fraction, calibration_size, level_rank
 from estimators.conformal._search import search

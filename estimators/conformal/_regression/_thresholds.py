@@ -6,6 +6,7 @@ coverage of its own.
 """
 
 import abc
+import dataclasses
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from estimators._core import Fitted
 from estimators.conformal._grouped import as_whole, known_groups
-from estimators.conformal._guarantee import Guarantee
+from estimators.conformal._guarantee import EXCHANGEABLE, Guarantee, rank_guarantee
 from estimators.conformal._quantile import calibration_size, conformal_rank, why_infinite
 from estimators.conformal._weighted import WeighedScores
 
@@ -53,13 +54,12 @@ class Thresholds(Fitted):
     def check(self, where: Where) -> Where:
         """Refuse rows that bring too little, or what would be ignored."""
         for name, value in where._asdict().items():
-            if (value is not None) != (name in self.needs):
-                fault = "missing" if value is None else "not used"
-                had = "had" if name in self.needs and name != "key" else "did not have"
-                if name == "key":
-                    had = "had points" if "key" in self.needs else "had no points"
-                    raise ValueError(f"key is {fault}: it draws where calibration {had}")
-                raise ValueError(f"{name} is {fault}: calibration {had} {name}")
+            if (value is not None) == (name in self.needs):
+                continue
+            fault, had = ("missing", "had") if value is None else ("not used", "did not have")
+            if name == "key":
+                raise ValueError(f"key is {fault}: it draws where calibration {had} points")
+            raise ValueError(f"{name} is {fault}: calibration {had} {name}")
         return where
 
 
@@ -84,16 +84,12 @@ class OneThreshold(Thresholds):
 
     def guarantee(self, asked, coverage):
         """See `Thresholds`."""
-        reached = _reached(int(self.calibration), coverage, self.values.shape[0])
-        both = self.values.shape[0] == 2
-        return Guarantee(
-            asked,
-            reached,
-            None if both else reached,
-            "at least" if both else "exact",
-            "calibration and new rows together",
-            EXCHANGEABLE,
-        )
+        n, ends = int(self.calibration), self.values.shape[0]
+        exact = rank_guarantee(asked, conformal_rank(n, coverage), n)
+        if ends == 1:
+            return exact
+        reached = _reached(n, coverage, ends)
+        return dataclasses.replace(exact, at_least=reached, at_most=None, kind="at least")
 
 
 class GroupThresholds(Thresholds):
@@ -189,9 +185,6 @@ class WeightThresholds(Thresholds):
             "rows that are independent in each law, and weights that are the ratio of the laws' "
             "densities; estimated ones cost at most half their mean absolute error",
         )
-
-
-EXCHANGEABLE = "rows that are exchangeable, and predictions of a model that has seen none of them"
 
 
 def _reached(rows: int, coverage: Fraction, ends: int) -> float:
