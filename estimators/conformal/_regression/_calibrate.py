@@ -12,7 +12,7 @@ from estimators.conformal._guarantee import Guarantee
 from estimators.conformal._quantile import as_fraction, conformal_quantile
 from estimators.conformal._regression._ends import Ends, outside, widen
 from estimators.conformal._regression._local import local_thresholds
-from estimators.conformal._regression._thresholds import (
+from estimators.conformal._thresholds import (
     GroupThresholds,
     OneThreshold,
     Thresholds,

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 from estimators._core import checks
 from estimators._core._blocks import map_blocks
 from estimators.conformal._guarantee import EXCHANGEABLE, Guarantee
-from estimators.conformal._regression._thresholds import Thresholds
+from estimators.conformal._thresholds import Thresholds
 
 BLOCK = 32  # rows; each needs a few numbers for every calibration row
 

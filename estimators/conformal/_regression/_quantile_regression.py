@@ -7,7 +7,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
 from estimators._core import checks
 from estimators.conformal._regression._calibrate import Calibrated, RegressionSpec
 from estimators.conformal._regression._ends import Ends
-from estimators.conformal._regression._thresholds import Where
+from estimators.conformal._thresholds import Where
 
 SCALINGS = ("none", "width", "sides")
 

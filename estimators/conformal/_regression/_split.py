@@ -6,7 +6,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
 from estimators._core import checks
 from estimators.conformal._regression._calibrate import Calibrated, RegressionSpec
 from estimators.conformal._regression._ends import Ends, as_scale
-from estimators.conformal._regression._thresholds import Where
+from estimators.conformal._thresholds import Where
 
 
 class CalibratedRegression(Calibrated):
