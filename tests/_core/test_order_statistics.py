@@ -19,6 +19,24 @@ def test_every_rank_equals_the_sorted_entry(x64, dtype):
     np.testing.assert_array_equal(got, np.sort(np.asarray(values)))
 
 
+@pytest.mark.parametrize("law", ["normal", "power", "few", "one", "half infinite", "counts"])
+def test_every_law_is_told_apart(x64, law):
+    """Enough values for a sample's bracket, and laws in which interpolation is of little use."""
+    n = 20_000
+    u = np.random.default_rng(0).random(n)
+    values = {
+        "normal": np.random.default_rng(1).normal(size=n),
+        "power": (2 * u - 1) ** 51,
+        "few": np.where(u < 0.4, -1.0, np.where(u < 0.9, 1e-9, 1e300)),
+        "one": np.ones(n),
+        "half infinite": np.where(u < 0.5, u, np.where(u < 0.7, -np.inf, np.inf)),
+        "counts": np.floor(50 * u),
+    }[law]
+    ranks = jnp.asarray([1, 2, 400, 10_000, 10_001, 17_999, 18_001, n - 1, n])
+    got = jax.jit(jax.vmap(order_statistic, (None, 0)))(jnp.asarray(values), ranks)
+    np.testing.assert_array_equal(got, np.sort(values)[np.asarray(ranks) - 1])
+
+
 def test_ranks_outside_are_infinite():
     values = jnp.arange(5.0)
     assert order_statistic(values, 6) == jnp.inf
