@@ -15,7 +15,8 @@ class Guarantee:
         at_least: the least probability that the set covers; None where nothing is proven.
         at_most: the largest one where scores are distinct; None where none is known.
         kind: "exact" where the two are the probability itself for distinct scores; "at least"
-            where only the lower one is; "asymptotic" where it is reached as the sample grows.
+            where only the lower one is; "asymptotic" where it is reached as the sample grows;
+            "every series" where they bound a share of steps, whatever the scores are.
         over: what is random in that probability.
         given: what must hold for it.
     """
@@ -23,7 +24,7 @@ class Guarantee:
     coverage: float
     at_least: float | None
     at_most: float | None
-    kind: Literal["exact", "at least", "asymptotic"]
+    kind: Literal["exact", "at least", "asymptotic", "every series"]
     over: str
     given: str
 
@@ -34,6 +35,8 @@ class Guarantee:
     def __str__(self):
         if self.kind == "asymptotic":
             claim = f"covers with probability near {self.coverage:g} for a large sample"
+        elif self.kind == "every series":
+            claim = f"covers a share from {self.at_least:.6g} to {self.at_most:.6g}"
         elif self.kind == "exact":
             claim = f"covers with probability {self.at_least:.6g}, {self.coverage:g} asked"
         else:

@@ -2,7 +2,7 @@
 
 One for all rows; one for each group; by the row's weight, for rows from another law; and by the
 calibration rows near it (`_local.py`). Scores have a last axis of one end or two, each with a
-coverage of its own.
+coverage of its own; thresholds may have one of labels instead.
 """
 
 import abc
@@ -15,11 +15,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from estimators._core import Fitted
-from estimators.conformal._grouped import as_whole, known_groups
+from estimators._core import Fitted, checks
+from estimators.conformal._grouped import (
+    as_groups,
+    as_whole,
+    grouped_conformal_quantiles,
+    known_groups,
+)
 from estimators.conformal._guarantee import EXCHANGEABLE, Guarantee, rank_guarantee
-from estimators.conformal._quantile import calibration_size, conformal_rank, why_infinite
-from estimators.conformal._weighted import WeighedScores
+from estimators.conformal._quantile import (
+    calibration_size,
+    conformal_quantile,
+    conformal_rank,
+    why_infinite,
+)
+from estimators.conformal._weighted import WeighedScores, weigh
 
 
 class Where(NamedTuple):
@@ -41,7 +51,10 @@ class Thresholds(Fitted):
     def at(
         self, shape: tuple[int, ...], where: Where, coverage: Fraction
     ) -> Float[Array, "*batch ends"]:
-        """The thresholds of new rows of a batch shape, at the coverage of each end."""
+        """The thresholds of new rows of a batch shape, at the coverage of each end.
+
+        An axis of the batch is 1 where all rows along it share theirs.
+        """
 
     @abc.abstractmethod
     def reason(self, coverage: Fraction) -> str | None:
@@ -126,17 +139,8 @@ class GroupThresholds(Thresholds):
 
     def guarantee(self, asked, coverage):
         """See `Thresholds`."""
-        sizes = np.unique(np.asarray(self.sizes))
-        ends = self.values.shape[1]
-        reached = [_reached(int(size), coverage, ends) for size in sizes]
-        return Guarantee(
-            asked,
-            min(reached),
-            None if ends == 2 else max(reached),
-            "at least",
-            "calibration and new rows of a group, in every group",
-            EXCHANGEABLE,
-        )
+        over = "calibration and new rows of a group, in every group"
+        return guarantee_of_each(asked, coverage, self.sizes, over, self.values.shape[1])
 
 
 class WeightThresholds(Thresholds):
@@ -185,6 +189,36 @@ class WeightThresholds(Thresholds):
             "rows that are independent in each law, and weights that are the ratio of the laws' "
             "densities; estimated ones cost at most half their mean absolute error",
         )
+
+
+def calibrated_thresholds(
+    scores: Float[Array, "n ends"], coverage: Fraction, groups, count, weights
+) -> Thresholds:
+    """One threshold, one a group or one by weight, as calibration rows bring groups and weights."""
+    columns = scores.T
+    if weights is not None:
+        below, *above = [weigh(column, weights, groups, count) for column in columns]
+        return WeightThresholds(below, above[0] if above else None, groups is not None)
+    if groups is not None:
+        groups, count = as_groups("groups", groups, scores.shape[0], count)
+        values = [
+            grouped_conformal_quantiles(column, groups, coverage, count=count) for column in columns
+        ]
+        sizes = jnp.bincount(groups, length=count)
+        return GroupThresholds(jnp.stack(values, -1), sizes.astype(jnp.int32))
+    values = jnp.stack([conformal_quantile(column, coverage) for column in columns])
+    values = checks.poison(values, ~jnp.isnan(values).any())
+    return OneThreshold(values, jnp.asarray(scores.shape[0], jnp.int32))
+
+
+def guarantee_of_each(
+    asked: float, coverage: Fraction, sizes: Int[Array, " groups"], over: str, ends: int = 1
+) -> Guarantee:
+    """What holds within each of several groups of these sizes."""
+    unique = np.unique(np.asarray(sizes))
+    reached = [_reached(int(size), coverage, ends) for size in unique]
+    most = None if ends == 2 else max(reached)
+    return Guarantee(asked, min(reached), most, "at least", over, EXCHANGEABLE)
 
 
 def _reached(rows: int, coverage: Fraction, ends: int) -> float:
