@@ -18,6 +18,15 @@ with too few calibration rows for the coverage asked, the set is infinite and sa
 | distributions | `ConformalPredictiveSystem`, `DistributionalConformal`, `HighestDensitySet` |
 | batches | `BatchQuantile`, `BatchQuantiles`, `SimultaneousCoverage`, `BatchSelection` |
 | | `BatchMean`, `BatchScore`, `PartitionMean`, `choose_batch_mean`, `thin_to_shift` |
+| classes | `ConformalClassification` with `LAC`, `APS`, `RAPS`, `SAPS`, `TopK`, `Margin` |
+| several outcomes | `ConformalEllipsoid`, `ConformalBox`, `DirectionalQuantiles` |
+| online | `ACI`, `AgACI`, `DtACI`, `SFOGD`, `SAOCP`, `ConformalPID`, `EnbPI` |
+| risk | `ConformalRiskControl`, `RiskControllingSets`, `LearnThenTest`, `threshold_losses` |
+| outliers, selection | `OutlierDetection`, `ConformalSelection`, `benjamini_hochberg` |
+| drift | `ExchangeabilityTest`, `online_p_values`, `rolling_coverage` |
+| conditional guarantees | `ConditionalConformal` |
+| censored times | `SurvivalLowerBound`, `AdaptiveSurvivalLowerBound`, `kaplan_meier` |
+| probabilities | `VennAbers`, `TemperatureScaling`, `calibration_error`, `reliability` |
 | how many rows | `calibration_size`, `calibration_size_within`, `coverage_band`, `pac_coverage` |
 | kernels | `conformal_quantile`, `conformal_p_values`, `grouped_conformal_quantiles` |
 | | `weighted_conformal_quantiles`, `cross_order_statistic`, `conformal_rank`, `batch_rank` |
