@@ -3,7 +3,7 @@
 1000 calibration rows, 1000 new ones, 5 and 10 features, float64; answers are compared before
 anything is timed. Programs a row are timed on a few rows, in the same process, and given a row.
 
-Run: python benchmarks/conditional.py (about 2 minutes on 2 cores; MAPIE needs cvxpy, and is left
+Run: python benchmarks/conformal.py (about 2 minutes on 2 cores; MAPIE needs cvxpy, and is left
 out where one of them is not installed; `--rows`, `--runs` for more or fewer).
 """
 
@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from scipy.optimize import linprog
 
-from estimators import conformal as conditional
+from estimators import conformal
 
 jax.config.update("jax_enable_x64", True)
 
@@ -48,7 +48,7 @@ def draw(d):
 def ours(scores, features, new, **options):
     points = {"points": features[:, 1:]} if options else {}
     where = {"points": new[:, 1:]} if options else {}
-    spec = conditional.ConditionalConformal(COVERAGE, **options)
+    spec = conformal.ConditionalConformal(COVERAGE, **options)
     return np.asarray(spec.calibrate(scores, features, **points).thresholds(new, **where))
 
 

@@ -11,7 +11,6 @@ from scipy.spatial.distance import mahalanobis
 from scipy.stats import norm
 
 from estimators import conformal, io
-from estimators import conformal as regions
 from estimators.conformal._multivariate._balls import balls_within, union_volume
 from estimators.conformal._multivariate._box_thresholds import copula_thresholds
 from estimators.conformal._multivariate._decoded import base_points
@@ -39,7 +38,7 @@ def test_ellipsoid_is_the_conformal_quantile_of_the_mahalanobis_norm(x64):
     covariance = np.cov(np.random.default_rng(0).normal(size=(30, 3)).T)
     inverse = np.linalg.inv(covariance)
     norms = [mahalanobis(a, b, inverse) for a, b in zip(y, predictions, strict=True)]
-    calibrated = regions.ConformalEllipsoid(0.8).calibrate(predictions, y, covariance)
+    calibrated = conformal.ConformalEllipsoid(0.8).calibrate(predictions, y, covariance)
     np.testing.assert_allclose(calibrated.threshold, ranked(norms, 0.8), rtol=1e-12)
     # The threshold is one of the norms, which rounding may put on either side of itself.
     inside = np.asarray(calibrated.contains(predictions, y))
@@ -51,13 +50,13 @@ def test_ellipsoid_is_the_conformal_quantile_of_the_mahalanobis_norm(x64):
 
 def test_ellipsoid_in_two_columns_is_a_disc(x64):
     y = jnp.zeros((19, 2)).at[:, 0].set(6.0)
-    found = regions.ConformalEllipsoid(0.9).calibrate(0 * y, y, 4.0 * jnp.eye(2))
+    found = conformal.ConformalEllipsoid(0.9).calibrate(0 * y, y, 4.0 * jnp.eye(2))
     np.testing.assert_allclose(found.volume(y[0]), math.pi * 6.0**2, rtol=1e-12)
 
 
 def test_ellipsoids_follow_a_linear_map_of_the_outcomes(x64):
     predictions, y = rows(KEY, 60, dtype=jnp.float64)
-    spec, matrix = regions.ConformalEllipsoid(0.7), MIX.astype(jnp.float64)
+    spec, matrix = conformal.ConformalEllipsoid(0.7), MIX.astype(jnp.float64)
     plain = spec.calibrate(predictions, y)
     moved = spec.calibrate(predictions @ matrix, y @ matrix)
     new = rows(jax.random.key(1), 200, dtype=jnp.float64)
@@ -70,7 +69,7 @@ def test_ellipsoids_follow_a_linear_map_of_the_outcomes(x64):
 
 def test_a_covariance_of_the_first_half_is_that_of_numpy(x64):
     predictions, y = map(np.asarray, rows(KEY, 41, dtype=jnp.float64))
-    spec = regions.ConformalEllipsoid(0.8)
+    spec = conformal.ConformalEllipsoid(0.8)
     found = spec.calibrate(predictions, y)
     expected = spec.calibrate(predictions[20:], y[20:], np.cov((y - predictions)[:20].T))
     np.testing.assert_allclose(found.threshold, expected.threshold, rtol=1e-10)
@@ -80,7 +79,7 @@ def test_a_covariance_of_the_first_half_is_that_of_numpy(x64):
 
 def test_covariances_of_rows(x64):
     predictions, y = rows(KEY, 30, 2, jnp.float64)
-    spec, one = regions.ConformalEllipsoid(0.8), jnp.array([[2.0, 0.5], [0.5, 1.0]])
+    spec, one = conformal.ConformalEllipsoid(0.8), jnp.array([[2.0, 0.5], [0.5, 1.0]])
     shared = spec.calibrate(predictions, y, one)
     sizes = jnp.linspace(0.5, 2.0, 30)
     local = spec.calibrate(predictions, y, one[None] * sizes[:, None, None] ** 2)
@@ -106,7 +105,7 @@ def test_boxes_equal_numpy(x64):
     scale = np.array([1.0, 3.0, 0.5])
     errors = np.abs(y - predictions) / scale
     scaled, bonferroni, copula = (
-        regions.ConformalBox(0.8, method=method).calibrate(predictions, y, scale)
+        conformal.ConformalBox(0.8, method=method).calibrate(predictions, y, scale)
         for method in BOXES
     )
     np.testing.assert_array_equal(scaled.thresholds, np.full(3, ranked(errors.max(1), 0.8)))
@@ -149,23 +148,23 @@ def test_one_column_is_split_conformal(x64):
     interval = conformal.SplitRegression(0.8).calibrate(predictions[:, 0], y[:, 0])
     expected = np.stack(interval.interval(predictions[:, 0]), 0)
     for method in ("scaled", "bonferroni"):
-        spec = regions.ConformalBox(0.8, method=method)
+        spec = conformal.ConformalBox(0.8, method=method)
         found = spec.calibrate(predictions, y, jnp.ones(1)).bounds(predictions)
         np.testing.assert_array_equal(np.stack(found, 0)[..., 0], expected)
-    found = regions.ConformalEllipsoid(0.8).calibrate(predictions, y, jnp.eye(1))
+    found = conformal.ConformalEllipsoid(0.8).calibrate(predictions, y, jnp.eye(1))
     np.testing.assert_allclose(found.volume(predictions), expected[1] - expected[0], rtol=1e-12)
 
 
 def test_scales_of_rows_and_of_the_first_half(x64):
     predictions, y = rows(KEY, 40, 2, jnp.float64)
     half = jnp.std((y - predictions)[:20], 0)
-    spec = regions.ConformalBox(0.8)
+    spec = conformal.ConformalBox(0.8)
     found = spec.calibrate(predictions, y)
     np.testing.assert_allclose(found.scale, half)
     given = spec.calibrate(predictions[20:], y[20:], half)
     np.testing.assert_array_equal(found.thresholds, given.thresholds)
     for method in BOXES:
-        spec = regions.ConformalBox(0.8, method=method)
+        spec = conformal.ConformalBox(0.8, method=method)
         scale = jnp.exp(predictions)
         local = spec.calibrate(predictions, y, scale)
         unit = spec.calibrate(0 * y, (y - predictions) / scale, jnp.ones(2))
@@ -177,7 +176,7 @@ def test_scales_of_rows_and_of_the_first_half(x64):
 
 def test_too_few_rows_give_the_whole_space_and_say_why():
     predictions, y = rows(KEY, 8, 2)
-    found = regions.ConformalEllipsoid(0.9).calibrate(predictions, y, jnp.eye(2))
+    found = conformal.ConformalEllipsoid(0.9).calibrate(predictions, y, jnp.eye(2))
     assert found.reason is not None
     assert "at least 9" in found.reason
     assert found.contains(predictions, y + 1e30).all()
@@ -186,17 +185,17 @@ def test_too_few_rows_give_the_whole_space_and_say_why():
         BOXES, ("at least 9", "at least 19", "largest error of a column"), strict=True
     ):
         rows_of = rows(KEY, 8 if method == "scaled" else 12, 2)
-        found = regions.ConformalBox(0.9, method=method).calibrate(*rows_of, jnp.ones(2))
+        found = conformal.ConformalBox(0.9, method=method).calibrate(*rows_of, jnp.ones(2))
         assert message in str(found.reason)
         assert np.isinf(found.volume(predictions)).all()
         assert found.contains(predictions, y + 1e30).all()
-    assert regions.ConformalBox(0.5).calibrate(predictions, y, jnp.ones(2)).reason is None
+    assert conformal.ConformalBox(0.5).calibrate(predictions, y, jnp.ones(2)).reason is None
 
 
 def test_guarantees_of_boxes():
     predictions, y = rows(KEY, 99, 2)
     least = {
-        method: regions.ConformalBox(0.85, method=method).calibrate(predictions, y, jnp.ones(2))
+        method: conformal.ConformalBox(0.85, method=method).calibrate(predictions, y, jnp.ones(2))
         for method in BOXES
     }
     found = {method: box.guarantee for method, box in least.items()}
@@ -211,9 +210,9 @@ def test_ellipsoids_and_boxes_compile_and_keep_the_dtype(x64):
     predictions, y = rows(KEY, 30, 2, jnp.float32)
 
     def run(predictions, y):
-        ellipsoid = regions.ConformalEllipsoid(0.8).calibrate(predictions, y)
+        ellipsoid = conformal.ConformalEllipsoid(0.8).calibrate(predictions, y)
         boxes = [
-            regions.ConformalBox(0.8, method=method).calibrate(predictions, y) for method in BOXES
+            conformal.ConformalBox(0.8, method=method).calibrate(predictions, y) for method in BOXES
         ]
         found = [region.volume(predictions) for region in (ellipsoid, *boxes)]
         inside = [region.contains(predictions, y) for region in (ellipsoid, *boxes)]
@@ -232,11 +231,11 @@ def test_ellipsoids_and_boxes_compile_and_keep_the_dtype(x64):
 
 def test_refusals():
     predictions, y = rows(KEY, 30, 2)
-    ellipsoid, box = regions.ConformalEllipsoid(0.8), regions.ConformalBox(0.8)
+    ellipsoid, box = conformal.ConformalEllipsoid(0.8), conformal.ConformalBox(0.8)
     with refuses("coverage must lie"):
-        regions.ConformalEllipsoid(1.0)
+        conformal.ConformalEllipsoid(1.0)
     with refuses("method must be one of"):
-        regions.ConformalBox(method="hull")
+        conformal.ConformalBox(method="hull")
     for spec in (ellipsoid, box):
         with refuses(r"predictions must have shape \(n, d\)"):
             spec.calibrate(predictions[:, 0], y[:, 0])
@@ -272,7 +271,7 @@ def test_refusals():
 
 def test_ellipsoids_and_boxes_are_saved(tmp_path):
     predictions, y = rows(KEY, 30, 2)
-    for spec in (regions.ConformalEllipsoid(0.8), regions.ConformalBox(0.8, method="copula")):
+    for spec in (conformal.ConformalEllipsoid(0.8), conformal.ConformalBox(0.8, method="copula")):
         found = spec.calibrate(predictions, y)
         io.save(tmp_path / "one.safetensors", found)
         loaded = io.load(tmp_path / "one.safetensors")
@@ -286,7 +285,7 @@ def test_volumes_of_unions_of_discs():
     radii = jnp.array([-1.0, 1.0, 1.0, 1.0, -1.0])
     centres = jnp.stack([jnp.zeros((5, 2)), apart], 1)
     unit = jnp.array([2.0, 0.5])
-    both = regions.BallUnion(centres * unit[None, None], jnp.stack([jnp.ones(5), radii], 1), unit)
+    both = conformal.BallUnion(centres * unit[None, None], jnp.stack([jnp.ones(5), radii], 1), unit)
     volume, error = union_volume(both, KEY, draws=20_000)
     lens = 2 * math.acos(0.5) - 0.5 * math.sqrt(3)
     disc = math.pi
@@ -334,7 +333,7 @@ def curve(key, n, dtype=jnp.float32):
     return x, jnp.stack([free[:, 0], free[:, 0] ** 2 + x[:, 0] + 0.1 * free[:, 1]], 1)
 
 
-SMALL = regions.DirectionalQuantiles(
+SMALL = conformal.DirectionalQuantiles(
     0.8, width=8, depth=1, steps=60, batch_size=32, directions=8, points=24
 )
 
@@ -408,11 +407,11 @@ def test_directional_regions_refuse_and_give_all_space(fitted):
     with refuses("draws must be a whole number"):
         calibrated.volume(x, key=KEY, draws=0)
     with refuses("directions must be an even number"):
-        regions.DirectionalQuantiles(directions=7)
+        conformal.DirectionalQuantiles(directions=7)
     with refuses("points must be a whole number"):
-        regions.DirectionalQuantiles(points=0)
+        conformal.DirectionalQuantiles(points=0)
     with refuses("representation must be a whole number"):
-        regions.DirectionalQuantiles(representation=0)
+        conformal.DirectionalQuantiles(representation=0)
     with refuses("column 1 is constant"):
         SMALL.fit(x, y.at[:, 1].set(2.0), key=KEY)
     with refuses("validation x must have 2 columns"):
@@ -463,12 +462,12 @@ def test_both_precisions_learn_the_same(x64):
 @pytest.mark.thorough
 def test_curved_outcomes_have_smaller_regions_than_ellipsoids():
     """Outcomes lie along a parabola: the ellipsoid about the true mean is mostly empty."""
-    spec = regions.DirectionalQuantiles(0.9, width=32, depth=2, steps=2000)
+    spec = conformal.DirectionalQuantiles(0.9, width=32, depth=2, steps=2000)
     fitted = spec.fit(*curve(KEY, 2000), key=jax.random.key(1))
     x, y = curve(jax.random.key(2), 500)
     calibrated = fitted.calibrate(x, y)
     volume, _ = calibrated.volume(x[:50], key=KEY)
     mean = jnp.stack([0 * x[:, 0], 1 + x[:, 0]], 1)
     covariance = jnp.diag(jnp.array([1.0, 2.01]))  # Var z^2 = 2
-    ellipsoid = regions.ConformalEllipsoid(0.9).calibrate(mean, y, covariance)
+    ellipsoid = conformal.ConformalEllipsoid(0.9).calibrate(mean, y, covariance)
     assert jnp.mean(volume) < 0.5 * ellipsoid.volume(mean[0])

@@ -12,8 +12,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss
 
 from estimators import conformal, io
-from estimators import conformal as room
-from estimators import conformal as venn
 from estimators.testing import refuses
 
 KEY = jax.random.key(0)
@@ -31,7 +29,9 @@ def forecasts(n, power=1.0, seed=0, dtype=np.float64):
 
 def test_venn_abers_equals_the_oracle_to_the_last_digit(x64, shared_data):
     case = np.load(shared_data / "conformal_oracle" / "venn_abers.npz")
-    found = venn.VennAbers().calibrate(case["p_cal"], case["y_cal"]).probability(case["p_test"])
+    found = (
+        conformal.VennAbers().calibrate(case["p_cal"], case["y_cal"]).probability(case["p_test"])
+    )
     np.testing.assert_array_equal(np.stack([found.lower, found.upper], 1), case["p0p1"])
     np.testing.assert_array_equal(found.merged, case["p_comb"][:, 1])
 
@@ -46,7 +46,7 @@ def test_venn_abers_is_two_refits_with_the_new_row(x64, weighted):
         weights = rng.integers(0, 4, 24) * 1.0 if weighted else np.ones(24)
         new = np.concatenate([scores[:4], [-9.0, 9.0], rng.normal(size=3)])
         options = {"weights": weights} if weighted else {}
-        found = venn.VennAbers().calibrate(scores, labels, **options).probability(new)
+        found = conformal.VennAbers().calibrate(scores, labels, **options).probability(new)
         for label, bound in enumerate((found.lower, found.upper)):
             refits = [
                 IsotonicRegression()
@@ -62,15 +62,17 @@ def test_venn_abers_is_two_refits_with_the_new_row(x64, weighted):
 @pytest.mark.thorough
 def test_venn_abers_depends_on_the_order_of_scores_alone():
     p, labels = forecasts(60, dtype=np.float32)
-    plain = venn.VennAbers().calibrate(p, labels).probability(p)
+    plain = conformal.VennAbers().calibrate(p, labels).probability(p)
     order = np.random.default_rng(0).permutation(60)
-    moved = venn.VennAbers().calibrate(p[order] ** 3, labels[order]).probability(p**3)
+    moved = conformal.VennAbers().calibrate(p[order] ** 3, labels[order]).probability(p**3)
     np.testing.assert_array_equal(plain.upper, moved.upper)
     np.testing.assert_array_equal(plain.lower, moved.lower)
-    turned = venn.VennAbers().calibrate(-p, ~labels).probability(-p)
+    turned = conformal.VennAbers().calibrate(-p, ~labels).probability(-p)
     np.testing.assert_allclose(1 - turned.upper, plain.lower, atol=1e-6)
-    doubled = venn.VennAbers().calibrate(jnp.repeat(p, 2), jnp.repeat(labels, 2)).probability(p)
-    weighted = venn.VennAbers().calibrate(p, labels, weights=jnp.full(60, 2.0)).probability(p)
+    doubled = (
+        conformal.VennAbers().calibrate(jnp.repeat(p, 2), jnp.repeat(labels, 2)).probability(p)
+    )
+    weighted = conformal.VennAbers().calibrate(p, labels, weights=jnp.full(60, 2.0)).probability(p)
     np.testing.assert_allclose(doubled.upper, weighted.upper, rtol=1e-6)
 
 
@@ -78,10 +80,10 @@ def test_venn_abers_depends_on_the_order_of_scores_alone():
 def test_several_classes_are_one_against_the_rest():
     scores = jax.random.normal(KEY, (60, 3))
     labels = jnp.argmax(scores + jax.random.normal(jax.random.key(1), (60, 3)), 1)
-    found = venn.VennAbers().calibrate(scores, labels).probability(scores.reshape(2, 30, 3))
+    found = conformal.VennAbers().calibrate(scores, labels).probability(scores.reshape(2, 30, 3))
     assert found.lower.shape == (2, 30, 3)
     for k in range(3):
-        one = venn.VennAbers().calibrate(scores[:, k], labels == k).probability(scores[:, k])
+        one = conformal.VennAbers().calibrate(scores[:, k], labels == k).probability(scores[:, k])
         np.testing.assert_array_equal(found.upper[..., k].ravel(), one.upper)
         np.testing.assert_array_equal(found.lower[..., k].ravel(), one.lower)
     np.testing.assert_allclose(found.merged.sum(-1), 1, rtol=1e-6)
@@ -91,7 +93,7 @@ def test_venn_abers_under_jit_and_vmap():
     p, labels = (a.reshape(3, 20) for a in forecasts(60, dtype=np.float32))
 
     def upper(p, labels):
-        return venn.VennAbers().calibrate(p, labels).probability(p[:4]).upper
+        return conformal.VennAbers().calibrate(p, labels).probability(p[:4]).upper
 
     got = jax.jit(jax.vmap(upper))(p, labels)
     np.testing.assert_array_equal(
@@ -104,16 +106,16 @@ def test_venn_abers_under_jit_and_vmap():
 def test_venn_predictor_is_the_frequency_with_the_new_row_counted():
     rng = np.random.default_rng(0)
     groups, labels = rng.integers(0, 4, 50), rng.integers(0, 3, 50)
-    found = venn.VennPredictor(3).calibrate(groups, labels, count=5).probability(np.arange(5))
+    found = conformal.VennPredictor(3).calibrate(groups, labels, count=5).probability(np.arange(5))
     for group, label, true in itertools.product(range(5), range(3), range(3)):
         own = np.append(labels[groups == group], true)
         bound = found.upper if true == label else found.lower
         np.testing.assert_allclose(bound[group, label], np.mean(own == label), rtol=1e-6)
     np.testing.assert_allclose(found.merged.sum(-1), 1, rtol=1e-6)
-    jitted = jax.jit(lambda g: venn.VennPredictor(3).calibrate(g, labels, count=4).counts)
+    jitted = jax.jit(lambda g: conformal.VennPredictor(3).calibrate(g, labels, count=4).counts)
     np.testing.assert_array_equal(jitted(groups), np.asarray(found_counts(groups, labels)))
     with refuses("groups must lie between 0 and 4"):
-        venn.VennPredictor(3).calibrate(groups, labels, count=5).probability(np.asarray([5]))
+        conformal.VennPredictor(3).calibrate(groups, labels, count=5).probability(np.asarray([5]))
 
 
 def found_counts(groups, labels):
@@ -130,14 +132,14 @@ def test_isotonic_scaling_equals_the_peer(x64):
     labels = (rng.random(80) < 1 / (1 + np.exp(-scores))).astype(int)
     new = np.linspace(-4, 4, 50)
     peer = IsotonicRegression(out_of_bounds="clip").fit(scores, labels)
-    found = room.IsotonicScaling().calibrate(scores, labels).probability(new)
+    found = conformal.IsotonicScaling().calibrate(scores, labels).probability(new)
     np.testing.assert_allclose(found, peer.predict(new), rtol=1e-12, atol=1e-15)
 
 
 def test_platt_scaling_equals_the_peer(x64):
     scores, labels = np.asarray(jax.random.normal(KEY, (80,))), np.arange(80) % 3 == 0
     peer = LogisticRegression(C=np.inf, tol=1e-12).fit(scores[:, None], labels)
-    found = room.PlattScaling().calibrate(scores, labels)
+    found = conformal.PlattScaling().calibrate(scores, labels)
     np.testing.assert_allclose(found.coefficients[0], peer.coef_[0, 0], atol=1e-6)
     np.testing.assert_allclose(
         found.probability(scores), peer.predict_proba(scores[:, None])[:, 1], atol=1e-6
@@ -152,7 +154,7 @@ def test_temperature_is_the_best_there_is(x64, classes):
     """By a search over it; and two columns of logits are one logit."""
     logits = 3 * jax.random.normal(KEY, (90, classes))
     labels = jax.random.categorical(jax.random.key(1), logits / 2)
-    found = room.TemperatureScaling().calibrate(logits, labels)
+    found = conformal.TemperatureScaling().calibrate(logits, labels)
 
     def loss(log_temperature):
         rows = jax.nn.log_softmax(logits / np.exp(log_temperature), -1)
@@ -165,13 +167,13 @@ def test_temperature_is_the_best_there_is(x64, classes):
     np.testing.assert_array_equal(jnp.argmax(p, 1), jnp.argmax(logits, 1))
     np.testing.assert_allclose(p.sum(1), 1, rtol=1e-12)
     if classes == 2:
-        one = room.TemperatureScaling().calibrate(logits[:, 1] - logits[:, 0], labels)
+        one = conformal.TemperatureScaling().calibrate(logits[:, 1] - logits[:, 0], labels)
         np.testing.assert_allclose(one.probability(logits[:, 1] - logits[:, 0]), p[:, 1])
 
 
 def test_temperature_of_logits_that_mislead_is_infinite():
     logits, labels = jnp.array([2.0, 1.0, -1.0, -2.0]), jnp.array([0, 0, 1, 1])
-    found = room.TemperatureScaling().calibrate(logits, labels)
+    found = conformal.TemperatureScaling().calibrate(logits, labels)
     assert found.coefficients[0] == 0
     np.testing.assert_array_equal(found.probability(logits), 0.5)
 
@@ -182,7 +184,7 @@ def test_beta_scaling_is_the_best_there_is(x64, law):
     p = np.asarray(jax.random.uniform(KEY, (200,)))
     rising = {"free": p**2, "one at zero": np.where(p < 0.5, 0.7 - p, p), "falling": 1 - p}[law]
     labels = np.asarray(jax.random.uniform(jax.random.key(1), (200,))) < rising
-    found = room.BetaScaling().calibrate(p, labels)
+    found = conformal.BetaScaling().calibrate(p, labels)
 
     def loss(c):
         logits = c[0] * np.log(p) - c[1] * np.log1p(-p) + c[2]
@@ -202,7 +204,7 @@ def test_scaling_under_jit_and_vmap_and_in_float32():
     p, labels = (a.reshape(4, 50) for a in forecasts(200, 2.0, dtype=np.float32))
 
     def fit(p, labels):
-        return room.BetaScaling().calibrate(p, labels)
+        return conformal.BetaScaling().calibrate(p, labels)
 
     batch = jax.jit(jax.vmap(fit))(p, labels)
     assert batch.coefficients.dtype == jnp.float32
@@ -226,10 +228,12 @@ def binned_by_hand(p, y, edges, power):
 @pytest.mark.parametrize("power", [1, 2])
 def test_plain_binned_error_is_what_it_says(x64, power):
     p, labels = (np.asarray(a) for a in forecasts(90, 2.0))
-    found = room.calibration_error(p, labels, binning="width", bins=7, power=power, debias=False)
+    found = conformal.calibration_error(
+        p, labels, binning="width", bins=7, power=power, debias=False
+    )
     by_hand = binned_by_hand(p, labels, np.linspace(0, 1, 8), power)
     np.testing.assert_allclose(found.value, by_hand, rtol=1e-12)
-    found = room.calibration_error(p, labels, bins=7, power=power, debias=False)
+    found = conformal.calibration_error(p, labels, bins=7, power=power, debias=False)
     order = np.argsort(p)
     parts = np.split((labels - p)[order], -(-90 * np.arange(1, 7) // 7))
     by_hand = sum(len(rows) / 90 * abs(rows.mean()) ** power for rows in parts)
@@ -243,7 +247,7 @@ def test_debiased_square_is_kumars_where_probabilities_are_equal_in_a_bin(x64):
     means = y.reshape(3, 30).mean(1)
     theirs = np.mean((means - [0.1, 0.45, 0.9]) ** 2 - means * (1 - means) / 29)
     for binning, bins in (("mass", 3), ("width", 5)):
-        found = room.calibration_error(p, y, bins=bins, binning=binning, power=2)
+        found = conformal.calibration_error(p, y, bins=bins, binning=binning, power=2)
         np.testing.assert_allclose(found.value, theirs, rtol=1e-12)
 
 
@@ -252,12 +256,12 @@ def test_errors_have_no_bias_where_probabilities_are_right(x64, power):
     """Mean over 400 samples within 3.5 standard errors of 0: a false alarm in 2000 runs each."""
     p = jax.random.uniform(KEY, (400, 60))
     labels = jax.random.uniform(jax.random.key(1), (400, 60)) < p
-    binned = jax.vmap(lambda *rows: room.calibration_error(*rows, bins=6, power=power).value)
+    binned = jax.vmap(lambda *rows: conformal.calibration_error(*rows, bins=6, power=power).value)
     kernel = jax.vmap(
-        lambda *rows: room.kernel_calibration_error(*rows, bandwidth=0.05, power=power).value
+        lambda *rows: conformal.kernel_calibration_error(*rows, bandwidth=0.05, power=power).value
     )
     plain = jax.vmap(
-        lambda *rows: room.calibration_error(*rows, bins=6, power=power, debias=False).value
+        lambda *rows: conformal.calibration_error(*rows, bins=6, power=power, debias=False).value
     )
     for values, biased in ((binned(p, labels), False), (kernel(p, labels), False)):
         z = jnp.mean(values) / jnp.std(values) * 20
@@ -283,15 +287,15 @@ def test_kernel_error_is_the_published_ratio(x64, power):
     labels = np.asarray(jax.random.categorical(jax.random.key(1), 2 * logits))
     onehot = np.eye(3)[labels]
     options = {"bandwidth": 0.1, "power": power}
-    found = room.kernel_calibration_error(f, labels, debias=False, **options)
+    found = conformal.kernel_calibration_error(f, labels, debias=False, **options)
     gap = kernel_by_hand(f, onehot, 0.1) - f
     np.testing.assert_allclose(found.value, np.mean(np.sum(abs(gap) ** power, 1)), rtol=1e-8)
     right, top = labels == f.argmax(1), f.max(1)
     pair = np.stack([top, 1 - top], 1)
     gap = kernel_by_hand(pair, right[:, None] * 1.0, 0.1)[:, 0] - top
-    found = room.kernel_calibration_error(f, labels, kind="top-label", debias=False, **options)
+    found = conformal.kernel_calibration_error(f, labels, kind="top-label", debias=False, **options)
     np.testing.assert_allclose(found.value, np.mean(abs(gap) ** power), rtol=1e-8)
-    alone = room.kernel_calibration_error(top, right, debias=False, **options)
+    alone = conformal.kernel_calibration_error(top, right, debias=False, **options)
     np.testing.assert_allclose(alone.value, found.value, rtol=1e-12)
 
 
@@ -303,7 +307,7 @@ def test_gradient_of_the_kernel_error_equals_finite_differences(x64):
     def loss(logits, bandwidth, power):
         f = jax.nn.softmax(logits)
         options = {"bandwidth": bandwidth, "power": power, "debias": False}
-        return room.kernel_calibration_error(f, labels, **options).value
+        return conformal.kernel_calibration_error(f, labels, **options).value
 
     direction = jax.random.normal(jax.random.key(2), logits.shape)
     for power in (1, 2):
@@ -317,7 +321,7 @@ def test_kernel_error_at_the_corners_of_the_simplex_has_a_gradient():
     labels = jnp.array([0, 1, 0, 1])
 
     def loss(f):
-        return room.kernel_calibration_error(f, labels, bandwidth=0.1, debias=False).value
+        return conformal.kernel_calibration_error(f, labels, bandwidth=0.1, debias=False).value
 
     assert jnp.isfinite(jax.grad(loss)(f)).all()
 
@@ -327,8 +331,8 @@ def test_errors_find_the_truth(measure):
     """Of labels with probability p**2: mean p - p**2 is 1/6, its square 1/30; four errors."""
     p, labels = forecasts(4000, 2.0, seed=3, dtype=np.float32)
     estimate = {
-        "binned": lambda power: room.calibration_error(p, labels, power=power),
-        "kernel": lambda power: room.kernel_calibration_error(
+        "binned": lambda power: conformal.calibration_error(p, labels, power=power),
+        "kernel": lambda power: conformal.kernel_calibration_error(
             p, labels, power=power, bandwidth=0.003
         ),
     }[measure]
@@ -352,11 +356,11 @@ def test_bandwidth_is_the_most_likely_of_its_grid(x64):
         return np.log(density.sum(1)).mean()
 
     best = grid[np.argmax([likelihood(bandwidth) for bandwidth in grid])]
-    np.testing.assert_allclose(room.dirichlet_bandwidth(p), best, rtol=1e-6)
+    np.testing.assert_allclose(conformal.dirichlet_bandwidth(p), best, rtol=1e-6)
     labels = p < 0.4
-    auto = room.kernel_calibration_error(p, labels)
+    auto = conformal.kernel_calibration_error(p, labels)
     np.testing.assert_allclose(
-        auto.value, room.kernel_calibration_error(p, labels, bandwidth=best).value
+        auto.value, conformal.kernel_calibration_error(p, labels, bandwidth=best).value
     )
 
 
@@ -366,14 +370,14 @@ def test_of_many_classes_the_top_label_counts():
     labels = jnp.arange(60) % 4
     top, right = jnp.max(f, 1), jnp.argmax(f, 1) == labels
     options = {"bins": 5}
-    for call in (room.calibration_error, room.reliability):
+    for call in (conformal.calibration_error, conformal.reliability):
         one, other = call(f, labels, **options), call(top, right, **options)
         assert all(
             np.array_equal(a, b)
             for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
         )
     tests = [
-        room.calibration_test(*rows, key=KEY, draws=19) for rows in ((f, labels), (top, right))
+        conformal.calibration_test(*rows, key=KEY, draws=19) for rows in ((f, labels), (top, right))
     ]
     assert tests[0].p_value == tests[1].p_value
 
@@ -386,17 +390,17 @@ def test_calibration_test_finds_what_is_wrong_and_keeps_its_level():
     keys = jax.random.split(jax.random.key(2), 200)
 
     def test(p, labels, key):
-        return room.calibration_test(p, labels, key=key, bins=5, draws=99).p_value
+        return conformal.calibration_test(p, labels, key=key, bins=5, draws=99).p_value
 
     values = jax.vmap(test)(p, labels, keys)
     assert stats.kstest(np.asarray(values) - 0.005, "uniform").pvalue > 1e-3
     assert jnp.mean(jax.vmap(test)(p, wrong, keys) <= 0.05) > 0.6
-    found = room.calibration_test(p[0], labels[0], key=KEY, bins=5, draws=9)
-    error = room.calibration_error(p[0], labels[0], bins=5, power=2, debias=False)
+    found = conformal.calibration_test(p[0], labels[0], key=KEY, bins=5, draws=9)
+    error = conformal.calibration_error(p[0], labels[0], bins=5, power=2, debias=False)
     np.testing.assert_allclose(found.statistic, error.value, rtol=1e-5)
     # Certain and right: no draw can be smaller, and all are as large.
     sure = jnp.array([0.0, 1.0, 1.0])
-    assert room.calibration_test(sure, sure > 0, key=KEY, bins=1, draws=9).p_value == 1
+    assert conformal.calibration_test(sure, sure > 0, key=KEY, bins=1, draws=9).p_value == 1
 
 
 # Levels of predictive distributions
@@ -405,14 +409,14 @@ def test_calibration_test_finds_what_is_wrong_and_keeps_its_level():
 def test_recalibrated_levels_are_conformal_quantiles():
     """Of the level itself from 1/2 on; of its distance from 1/2 for a central interval."""
     pit = jax.random.beta(KEY, 2.0, 1.0, (59,))
-    calibrated = room.QuantileRecalibration(0.8).calibrate(pit)
+    calibrated = conformal.QuantileRecalibration(0.8).calibrate(pit)
     for level in (0.5, 0.75, 0.9):
         got = calibrated.levels([level])[0]
         assert got == conformal.conformal_quantile(pit, level)
     # 1 - Z mirrors the map.
-    mirror = room.QuantileRecalibration(0.8).calibrate(1 - pit)
+    mirror = conformal.QuantileRecalibration(0.8).calibrate(1 - pit)
     np.testing.assert_allclose(mirror.levels([0.1, 0.9]), 1 - calibrated.levels([0.1, 0.9])[::-1])
-    folded = room.QuantileRecalibration().calibrate(jnp.abs(2 * pit - 1))
+    folded = conformal.QuantileRecalibration().calibrate(jnp.abs(2 * pit - 1))
     central = conformal.DistributionalConformal(0.8).calibrate_distribution(pit)
     np.testing.assert_allclose(folded.levels([0.8])[0], 2 * central.threshold, rtol=1e-6)
     lower, upper = calibrated.interval()
@@ -423,7 +427,7 @@ def test_recalibrated_levels_are_conformal_quantiles():
 
 
 def test_too_few_rows_give_the_outermost_levels():
-    calibrated = room.QuantileRecalibration(0.9).calibrate(jnp.array([0.3, 0.6]))
+    calibrated = conformal.QuantileRecalibration(0.9).calibrate(jnp.array([0.3, 0.6]))
     np.testing.assert_array_equal(calibrated.levels([0.1, 0.9]), [0, 1])
     assert calibrated.interval() == (0, 1)
     assert "needs at least 19" in calibrated.reason
@@ -431,7 +435,7 @@ def test_too_few_rows_give_the_outermost_levels():
 
 def test_recalibrated_values_are_smoothed_ranks():
     pit = jnp.array([0.2, 0.4, 0.4, 0.9])
-    calibrated = room.QuantileRecalibration().calibrate(pit)
+    calibrated = conformal.QuantileRecalibration().calibrate(pit)
     got = calibrated.distribution(jnp.array([0.0, 0.4, 0.5, 1.0]))
     np.testing.assert_allclose(got, [0.2, 0.8, 0.8, 1.0], rtol=1e-6)
     smooth = jax.vmap(lambda key: calibrated.distribution(jnp.asarray(0.4), key=key))
@@ -443,7 +447,7 @@ def test_recalibrated_values_are_smoothed_ranks():
 @pytest.mark.parametrize("power", [1, 2])
 def test_pit_error_is_the_integral(x64, power):
     pit = np.asarray(jax.random.beta(KEY, 2.0, 1.0, (25,)))
-    found = room.pit_calibration_test(pit, key=KEY, power=power, draws=199)
+    found = conformal.pit_calibration_test(pit, key=KEY, power=power, draws=199)
 
     def gap(u):
         return abs(np.mean(pit <= u) - u) ** power
@@ -474,7 +478,7 @@ def mixed_logits(key, n=600):
 def test_correctness_scaling_tells_rows_apart_that_one_temperature_cannot():
     logits, labels, _ = mixed_logits(KEY)
     new, new_labels, new_bad = mixed_logits(jax.random.key(1))
-    spec = room.CorrectnessScaling(top=3, width=8, steps=150)
+    spec = conformal.CorrectnessScaling(top=3, width=8, steps=150)
     calibrated = spec.calibrate(logits, labels, key=KEY)
     p = calibrated.probability(new)
     right = jnp.argmax(new, 1) == new_labels
@@ -483,7 +487,7 @@ def test_correctness_scaling_tells_rows_apart_that_one_temperature_cannot():
     def brier(p):
         return jnp.mean((jnp.max(p, 1) - right) ** 2)
 
-    one = room.TemperatureScaling().calibrate(logits, labels).probability(new)
+    one = conformal.TemperatureScaling().calibrate(logits, labels).probability(new)
     best = jnp.where(new_bad, jnp.mean(right[new_bad]), jnp.mean(right[~new_bad]))
     floor = jnp.mean((best - right) ** 2)
     assert brier(p) - floor < 0.2 * (brier(one) - floor)
@@ -499,7 +503,7 @@ def test_correctness_scaling_tells_rows_apart_that_one_temperature_cannot():
 def test_reliability_counts_and_bars(x64):
     p, labels = (np.asarray(a) for a in forecasts(230, 2.0))
     for binning in ("width", "mass"):
-        found = room.reliability(p, labels, bins=8, binning=binning, coverage=0.8)
+        found = conformal.reliability(p, labels, bins=8, binning=binning, coverage=0.8)
         assert found.count.sum() == 230
         for b in range(8):
             inside = (p >= found.edges[b]) & ((p < found.edges[b + 1]) | (b == 7))
@@ -513,7 +517,7 @@ def test_reliability_counts_and_bars(x64):
 
 def test_reliability_of_certain_rows_and_of_empty_bins():
     p = jnp.array([0.0, 0.0, 1.0, 1.0])
-    found = room.reliability(p, p > 0, bins=3, binning="width")
+    found = conformal.reliability(p, p > 0, bins=3, binning="width")
     np.testing.assert_array_equal(found.count, [2, 0, 2])
     np.testing.assert_array_equal(found.lower, [0, np.nan, 1])
     np.testing.assert_array_equal(found.upper, [0, np.nan, 1])
@@ -523,14 +527,14 @@ def test_reliability_of_certain_rows_and_of_empty_bins():
 def test_corp_parts_add_up_to_the_score(x64, score):
     p, labels = (np.asarray(a) for a in forecasts(120, 2.0))
     p = np.round(0.01 + 0.98 * p, 2)
-    found = room.corp_reliability(p, labels, score=score)
+    found = conformal.corp_reliability(p, labels, score=score)
     peer = {"brier": brier_score_loss, "log": log_loss}[score]
     np.testing.assert_allclose(found.mean_score, peer(labels, p), rtol=1e-10)
     parts = found.miscalibration - found.discrimination + found.uncertainty
     np.testing.assert_allclose(found.mean_score, parts, rtol=1e-12)
     refit = IsotonicRegression().fit(p, labels).predict(p)
     np.testing.assert_allclose(found.recalibrated, refit, rtol=1e-12, atol=1e-15)
-    again = room.corp_reliability(found.recalibrated, labels, score=score)
+    again = conformal.corp_reliability(found.recalibrated, labels, score=score)
     np.testing.assert_allclose(again.miscalibration, 0, atol=1e-12)
     np.testing.assert_allclose(again.discrimination, found.discrimination, rtol=1e-10)
 
@@ -539,7 +543,7 @@ def test_corp_parts_add_up_to_the_score(x64, score):
 def test_pictures_can_be_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     p, labels = forecasts(300, 2.0, dtype=np.float32)
-    for record in (room.reliability(p, labels, bins=7), room.corp_reliability(p, labels)):
+    for record in (conformal.reliability(p, labels, bins=7), conformal.corp_reliability(p, labels)):
         ax = record.plot()
         assert record.plot(ax) is ax
         ax.figure.savefig(tmp_path / "picture.png")
@@ -553,12 +557,12 @@ def test_results_come_back_from_a_file(tmp_path):
     p, labels = forecasts(40, dtype=np.float32)
     logits = jax.random.normal(KEY, (40, 3))
     objects = [
-        (venn.VennAbers().calibrate(p, labels), lambda f: f.probability(p).merged),
-        (room.BetaScaling().calibrate(p, labels), lambda f: f.probability(p)),
-        (room.IsotonicScaling().calibrate(p, labels), lambda f: f.probability(p)),
-        (room.QuantileRecalibration().calibrate(p), lambda f: f.levels([0.5])),
+        (conformal.VennAbers().calibrate(p, labels), lambda f: f.probability(p).merged),
+        (conformal.BetaScaling().calibrate(p, labels), lambda f: f.probability(p)),
+        (conformal.IsotonicScaling().calibrate(p, labels), lambda f: f.probability(p)),
+        (conformal.QuantileRecalibration().calibrate(p), lambda f: f.levels([0.5])),
         (
-            room.CorrectnessScaling(2, width=4, steps=2).calibrate(
+            conformal.CorrectnessScaling(2, width=4, steps=2).calibrate(
                 logits, jnp.arange(40) % 3, key=KEY
             ),
             lambda f: f.probability(logits),
@@ -572,11 +576,11 @@ def test_results_come_back_from_a_file(tmp_path):
 P, Y = np.linspace(0.1, 0.9, 8), np.arange(8) % 2
 ROWS = np.stack([P, 1 - P], 1)
 MEASURES = {
-    "binned": lambda p, y: room.calibration_error(p, y, bins=2),
-    "kernel": lambda p, y: room.kernel_calibration_error(p, y, bandwidth=0.1),
-    "test": lambda p, y: room.calibration_test(p, y, key=KEY, bins=2, draws=9),
-    "reliability": lambda p, y: room.reliability(p, y, bins=2),
-    "corp": room.corp_reliability,
+    "binned": lambda p, y: conformal.calibration_error(p, y, bins=2),
+    "kernel": lambda p, y: conformal.kernel_calibration_error(p, y, bandwidth=0.1),
+    "test": lambda p, y: conformal.calibration_test(p, y, key=KEY, bins=2, draws=9),
+    "reliability": lambda p, y: conformal.reliability(p, y, bins=2),
+    "corp": conformal.corp_reliability,
 }
 
 
@@ -606,48 +610,48 @@ def test_bad_probabilities_and_labels_are_refused(measure):
 def test_other_bad_input_is_refused():
     p = P.astype(np.float32)
     with refuses("bins must not be more than the rows, 8; got 9"):
-        room.calibration_error(p, Y, bins=9)
+        conformal.calibration_error(p, Y, bins=9)
     with refuses("binning must be one of 'mass', 'width'; got 'equal'"):
-        room.reliability(p, Y, binning="equal", bins=2)
+        conformal.reliability(p, Y, binning="equal", bins=2)
     with refuses(r"power must be one of \(1, 2\); got 3"):
-        room.calibration_error(p, Y, power=3)
+        conformal.calibration_error(p, Y, power=3)
     with refuses("bandwidth must be finite and positive; got 0"):
-        room.kernel_calibration_error(p, Y, bandwidth=0.0)
+        conformal.kernel_calibration_error(p, Y, bandwidth=0.0)
     with refuses("probabilities must have at least 2 rows"):
-        room.kernel_calibration_error(p[:1], Y[:1], bandwidth=0.1)
+        conformal.kernel_calibration_error(p[:1], Y[:1], bandwidth=0.1)
     with refuses("coverage must lie strictly between 0 and 1; got 1"):
-        room.reliability(p, Y, bins=2, coverage=1.0)
+        conformal.reliability(p, Y, bins=2, coverage=1.0)
     with refuses("score must be one of 'brier', 'log'"):
-        room.corp_reliability(p, Y, score="squared")
+        conformal.corp_reliability(p, Y, score="squared")
     with refuses(r"pit must lie in \[0, 1\]"):
-        room.QuantileRecalibration().calibrate(p + 1)
+        conformal.QuantileRecalibration().calibrate(p + 1)
     with refuses(r"pit must lie in \[0, 1\]"):
-        room.pit_calibration_test(p - 1, key=KEY)
+        conformal.pit_calibration_test(p - 1, key=KEY)
     with refuses("key must be a new-style key"):
-        room.pit_calibration_test(p, key=3)
+        conformal.pit_calibration_test(p, key=3)
     with refuses("draws must be a whole number >= 1; got 0"):
-        room.calibration_test(p, Y, key=KEY, bins=2, draws=0)
+        conformal.calibration_test(p, Y, key=KEY, bins=2, draws=0)
     with refuses(r"logits must have at least 2 columns; got shape \(8, 1\)"):
-        room.CorrectnessScaling().calibrate(p[:, None], Y, key=KEY)
+        conformal.CorrectnessScaling().calibrate(p[:, None], Y, key=KEY)
     with refuses("width must be a whole number >= 1; got 0"):
-        room.CorrectnessScaling(width=0)
+        conformal.CorrectnessScaling(width=0)
     with refuses(r"scores must have shape \(n,\); got shape \(8, 2\)"):
-        room.PlattScaling().calibrate(ROWS.astype(np.float32), Y)
+        conformal.PlattScaling().calibrate(ROWS.astype(np.float32), Y)
     with refuses(r"scores must lie in \[0, 1\]"):
-        room.BetaScaling().calibrate(p * 3, Y)
-    for spec in (room.TemperatureScaling(), room.PlattScaling(), room.BetaScaling()):
+        conformal.BetaScaling().calibrate(p * 3, Y)
+    for spec in (conformal.TemperatureScaling(), conformal.PlattScaling(), conformal.BetaScaling()):
         with refuses("labels must be of at least 2 classes; all are"):
             spec.calibrate(p, Y * 0)
     with refuses("labels must be of at least 2 classes; all are"):
-        room.IsotonicScaling().calibrate(p, Y * 0)
-    fitted = room.TemperatureScaling().calibrate(ROWS.astype(np.float32), Y)
+        conformal.IsotonicScaling().calibrate(p, Y * 0)
+    fitted = conformal.TemperatureScaling().calibrate(ROWS.astype(np.float32), Y)
     with refuses(r"scores must have shape \(\*batch, 2\); got shape \(8,\)"):
         fitted.probability(p)
     with refuses("scores must be finite"):
-        venn.VennAbers().calibrate(p * np.float32(np.inf), Y)
+        conformal.VennAbers().calibrate(p * np.float32(np.inf), Y)
     with refuses("scores must have at least 1 row"):
-        venn.VennAbers().calibrate(p[:0], Y[:0])
+        conformal.VennAbers().calibrate(p[:0], Y[:0])
     with refuses("weights must not be negative"):
-        venn.VennAbers().calibrate(p, Y, weights=-p)
+        conformal.VennAbers().calibrate(p, Y, weights=-p)
     with refuses("classes must be a whole number >= 2; got 1"):
-        venn.VennPredictor(1)
+        conformal.VennPredictor(1)

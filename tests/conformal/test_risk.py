@@ -11,7 +11,6 @@ import slow
 from scipy import stats
 
 from estimators import conformal, io
-from estimators import conformal as risk
 from estimators.conformal._risk._binomial import binomial_tail
 from estimators.testing import refuses
 
@@ -48,13 +47,15 @@ def test_bounds_equal_the_oracle(x64, shared_data):
     case = oracle(shared_data)
     losses = case["losses"]
     # Its losses rise with the parameter.
-    sums = risk.ConformalRiskControl(0.1).calibrate(losses[:, ::-1], case["lambdas"][::-1]).sums
+    sums = (
+        conformal.ConformalRiskControl(0.1).calibrate(losses[:, ::-1], case["lambdas"][::-1]).sums
+    )
     np.testing.assert_allclose((sums[::-1] + 1) / 201, case["crc"], rtol=1e-12)
     for bound, name in (("hoeffding", "rcps_hoeffding"), ("bernstein", "rcps_bernstein")):
-        got = risk.risk_upper_bounds(losses, 0.1, bound=bound)
+        got = conformal.risk_upper_bounds(losses, 0.1, bound=bound)
         np.testing.assert_allclose(got, np.minimum(case[name], 1), atol=2e-9)
         assert (got >= np.minimum(case[name], 1) - 1e-15).all()
-    p = risk.hoeffding_bentkus_p_value(case["r_hat"][:, None], 200, np.array([[0.1, 0.3]]))
+    p = conformal.hoeffding_bentkus_p_value(case["r_hat"][:, None], 200, np.array([[0.1, 0.3]]))
     # The peer takes the ceiling of 200 times 0.035, in floating point 7.000000000000001, as 8.
     counts = np.round(200 * case["r_hat"], 9)
     high = np.ceil(200 * case["r_hat"]) > np.ceil(counts)
@@ -75,33 +76,33 @@ def test_the_oracle_of_bets_adds_the_maxima_of_two_halves(x64, shared_data):
     reached = (theirs > np.log(10)).any(0)
     np.testing.assert_array_equal(np.where(reached, grid[first], 1), case["rcps_wsr"])
     for target in grid[::6]:
-        got = risk.risk_p_values(losses, target, bound="waudby-smith-ramdas")
+        got = conformal.risk_p_values(losses, target, bound="waudby-smith-ramdas")
         np.testing.assert_allclose(-np.log(got), wealth(losses, target, 0.1), atol=1e-11)
 
 
 def test_bets_in_float32_and_turns_that_are_not_full():
     for n in (1, 33, 2000):
         losses = np.asarray(falling(KEY, n))
-        got = risk.risk_p_values(losses, 0.3, bound="waudby-smith-ramdas", failure=0.05)
+        got = conformal.risk_p_values(losses, 0.3, bound="waudby-smith-ramdas", failure=0.05)
         assert got.dtype == jnp.float32
         exact = wealth(losses.astype(float), 0.3, 0.05)
         np.testing.assert_allclose(got, np.exp(-exact), rtol=1e-3, atol=1e-30)
-    bound = risk.risk_upper_bounds(losses, 0.05, bound="waudby-smith-ramdas")
+    bound = conformal.risk_upper_bounds(losses, 0.05, bound="waudby-smith-ramdas")
     with jax.enable_x64(True):
-        wide = risk.risk_upper_bounds(losses.astype(float), 0.05, bound="waudby-smith-ramdas")
+        wide = conformal.risk_upper_bounds(losses.astype(float), 0.05, bound="waudby-smith-ramdas")
     np.testing.assert_allclose(bound, wide, atol=2e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_upper_bound_is_the_least_risk_that_is_rejected(name, x64):
     losses = 2 * falling(KEY).astype(float)
-    bound = risk.risk_upper_bounds(losses, 0.1, bound=name, largest_loss=2.0)
+    bound = conformal.risk_upper_bounds(losses, 0.1, bound=name, largest_loss=2.0)
     inside = np.flatnonzero(bound < 2)
     assert inside.size > 3
     for column in inside[:3]:
 
         def p(target, column=column):
-            return risk.risk_p_values(losses, target, bound=name, largest_loss=2.0)[column]
+            return conformal.risk_p_values(losses, target, bound=name, largest_loss=2.0)[column]
 
         assert p(bound[column]) <= 0.1 < p(bound[column] - 4e-9)
 
@@ -128,7 +129,7 @@ def test_the_ceiling_leaves_whole_numbers_whole():
         exact = np.minimum(np.e * stats.binom.cdf(counts, n, 0.4), 1)
         gap = means * np.log(means / 0.4) + (1 - means) * np.log((1 - means) / 0.6)
         exact = np.minimum(exact, np.exp(-n * gap))
-        got = risk.hoeffding_bentkus_p_value(means, n, 0.4)
+        got = conformal.hoeffding_bentkus_p_value(means, n, 0.4)
         np.testing.assert_allclose(got, exact, rtol=2e-4)
 
 
@@ -140,7 +141,7 @@ def test_the_choice_is_the_first_that_satisfies_the_inequality():
     for target in (0.05, 0.06, 0.1, 0.25, 0.3, 0.45, 0.5, 0.71, 0.9):
         allowed = Fraction(str(target)) * 20
         good = [Fraction(int(s), 10) + 1 <= allowed for s in tenths.sum(0)]
-        spec = risk.ConformalRiskControl(target)
+        spec = conformal.ConformalRiskControl(target)
         got = spec.calibrate(losses.astype(np.float32), GRID).choose()
         assert bool(got.valid) == any(good)
         assert int(got.index) == (good.index(True) if any(good) else 8)
@@ -153,7 +154,7 @@ def test_miscoverage_gives_split_conformal():
     grid = jnp.arange(0.0, 21.0)
     for k in range(1, 20):
         coverage = Fraction(k, 20)
-        spec = risk.ConformalRiskControl(float(1 - coverage))
+        spec = conformal.ConformalRiskControl(float(1 - coverage))
         got = spec.calibrate(scores[:, None] > grid[None], grid)
         assert got.parameter == conformal.conformal_quantile(scores, coverage)
         assert got.valid
@@ -161,17 +162,17 @@ def test_miscoverage_gives_split_conformal():
 
 def test_units_of_the_loss_change_nothing():
     losses = falling(KEY)
-    plain = risk.ConformalRiskControl(0.25).calibrate(losses, GRID)
-    scaled = risk.ConformalRiskControl(2.0, largest_loss=8.0).calibrate(8 * losses, GRID)
+    plain = conformal.ConformalRiskControl(0.25).calibrate(losses, GRID)
+    scaled = conformal.ConformalRiskControl(2.0, largest_loss=8.0).calibrate(8 * losses, GRID)
     assert plain.parameter == scaled.parameter
     for name in NAMES:
-        p = risk.risk_p_values(losses, 0.25, bound=name)
-        other = risk.risk_p_values(8 * losses, 2.0, bound=name, largest_loss=8.0)
+        p = conformal.risk_p_values(losses, 0.25, bound=name)
+        other = conformal.risk_p_values(8 * losses, 2.0, bound=name, largest_loss=8.0)
         np.testing.assert_allclose(other, p, rtol=1e-5)
 
 
 def test_weights_of_one_change_nothing_and_two_is_a_row_twice():
-    losses, spec = falling(KEY), risk.ConformalRiskControl(0.3)
+    losses, spec = falling(KEY), conformal.ConformalRiskControl(0.3)
     plain = spec.calibrate(losses, GRID).choose()
     for weight in (1.0, 0.3, 3e37):
         calibrated = spec.calibrate(losses, GRID, weights=jnp.full(40, weight))
@@ -202,33 +203,33 @@ def test_a_function_of_the_parameter_gives_what_the_table_gives():
         return jnp.clip(u - parameter + 0.2 * jnp.sin(40 * parameter), 0, 1)
 
     table = jax.vmap(loss, out_axes=1)(grid)
-    both = [risk.ConformalRiskControl(0.3).calibrate(losses, grid) for losses in (table, loss)]
+    both = [conformal.ConformalRiskControl(0.3).calibrate(losses, grid) for losses in (table, loss)]
     np.testing.assert_allclose(both[0].sums, both[1].sums, rtol=1e-6)
     waves = jax.vmap(wave, out_axes=1)(grid)
     hull = np.maximum.accumulate(np.asarray(waves)[:, ::-1], 1)[:, ::-1]
-    spec = risk.ConformalRiskControl(0.3, monotonise=True)
+    spec = conformal.ConformalRiskControl(0.3, monotonise=True)
     for losses in (waves, wave):
         np.testing.assert_allclose(spec.calibrate(losses, grid).sums, hull.sum(0), rtol=1e-5)
     for name in ("waudby-smith-ramdas", "hoeffding-bentkus"):
-        spec = risk.RiskControllingSets(0.4, bound=name, monotonise=True)
+        spec = conformal.RiskControllingSets(0.4, bound=name, monotonise=True)
         pair = [spec.calibrate(losses, grid) for losses in (waves, wave)]
         np.testing.assert_allclose(pair[0].p_values, pair[1].p_values, rtol=1e-4)
         assert pair[0].index == pair[1].index
     with refuses(r"row \d+ has .* at parameter .* and .* at parameter .*monotonise=True"):
-        risk.ConformalRiskControl(0.3).calibrate(wave, grid)
+        conformal.ConformalRiskControl(0.3).calibrate(wave, grid)
     with refuses(r"losses must lie between 0 and 1; row \d+ has -.* at parameter"):
-        risk.ConformalRiskControl(0.3).calibrate(lambda p: u - p, grid)
+        conformal.ConformalRiskControl(0.3).calibrate(lambda p: u - p, grid)
     with refuses(r"losses must give one loss a row, shape \(n,\); got shape \(40, 1\)"):
-        risk.ConformalRiskControl(0.3).calibrate(lambda p: loss(p)[:, None], grid)
+        conformal.ConformalRiskControl(0.3).calibrate(lambda p: loss(p)[:, None], grid)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_controlling_sets_choose_by_upper_bounds(name):
     """The first parameter from which on the bound is nowhere above the risk."""
     losses = falling(KEY, 400)
-    bounds = risk.risk_upper_bounds(losses, 0.1, bound=name)
+    bounds = conformal.risk_upper_bounds(losses, 0.1, bound=name)
     for target in (0.1, 0.2, 0.4):
-        got = risk.RiskControllingSets(target, 0.1, name).calibrate(losses, GRID)
+        got = conformal.RiskControllingSets(target, 0.1, name).calibrate(losses, GRID)
         good = np.asarray(bounds <= target)
         expected = len(good) - np.cumprod(good[::-1]).sum()
         assert (got.index, bool(got.valid)) == (min(expected, 8), good[-1])
@@ -261,7 +262,7 @@ def test_graphs_equal_the_closure_of_weighted_bonferroni_tests(x64):
         weights = rng.dirichlet(np.ones(4))
         graph = rng.dirichlet(np.ones(4), 4) * (1 - np.eye(4))
         p = rng.uniform(0, 0.08, 4)
-        got = risk.graphical_test(p, 0.1, weights=weights, transitions=graph)
+        got = conformal.graphical_test(p, 0.1, weights=weights, transitions=graph)
         assert list(map(bool, got)) == rejected_by_closure(p, 0.1, weights, graph)
         found.append(int(got.sum()))
     assert len(set(found)) >= 4  # from none to all
@@ -274,17 +275,17 @@ def test_other_families_are_graphs(x64):
     for _ in range(30):
         p = rng.uniform(0, 0.1, 6) ** 1.5 * 3
         p[rng.integers(6)] = p[0]
-        got = risk.bonferroni_test(p, 0.1)
-        graph = risk.graphical_test(p, 0.1, weights=equal, transitions=empty)
+        got = conformal.bonferroni_test(p, 0.1)
+        graph = conformal.graphical_test(p, 0.1, weights=equal, transitions=empty)
         np.testing.assert_array_equal(got, graph)
         np.testing.assert_array_equal(got, p <= 0.1 / 6)
         order = np.argsort(p, kind="stable")
         passed = np.cumprod(p[order] <= 0.1 / np.arange(6, 0, -1)).astype(bool)
-        np.testing.assert_array_equal(risk.holm_test(p, 0.1)[order], passed)
-        graph = risk.graphical_test(p, 0.1, weights=equal, transitions=complete * (1 - 1e-12))
+        np.testing.assert_array_equal(conformal.holm_test(p, 0.1)[order], passed)
+        graph = conformal.graphical_test(p, 0.1, weights=equal, transitions=complete * (1 - 1e-12))
         np.testing.assert_array_equal(graph[order], passed)
-        chain = risk.graphical_test(p, 0.1, weights=np.eye(6)[0], transitions=np.eye(6, k=1))
-        np.testing.assert_array_equal(risk.fixed_sequence_test(p, 0.1), chain)
+        chain = conformal.graphical_test(p, 0.1, weights=np.eye(6)[0], transitions=np.eye(6, k=1))
+        np.testing.assert_array_equal(conformal.fixed_sequence_test(p, 0.1), chain)
         np.testing.assert_array_equal(chain, np.cumprod(p <= 0.1).astype(bool))
 
 
@@ -297,7 +298,7 @@ def test_starts_of_a_sequence_by_its_loop():
             while first < 10 and np.float32(p[first]) <= np.float32(0.1) / starts:
                 expected[first] = True
                 first += 1
-        got = risk.fixed_sequence_test(p.astype(np.float32), 0.1, starts=starts)
+        got = conformal.fixed_sequence_test(p.astype(np.float32), 0.1, starts=starts)
         np.testing.assert_array_equal(got, expected)
 
 
@@ -305,12 +306,12 @@ def test_learn_then_test_takes_the_worst_of_several_risks():
     losses = falling(KEY, 300)
     rising = 2 * jnp.clip(0.1 * GRID[None] + 0.05 * losses, 0, 1)
     parameters = jnp.stack([GRID, -GRID], 1)
-    spec = risk.LearnThenTest((0.3, 0.4), 0.1, "holm", largest_loss=(1.0, 2.0))
+    spec = conformal.LearnThenTest((0.3, 0.4), 0.1, "holm", largest_loss=(1.0, 2.0))
     calibrated = spec.calibrate((losses, rising), parameters)
-    first = risk.risk_p_values(losses, 0.3)
-    second = risk.risk_p_values(rising, 0.4, largest_loss=2.0)
+    first = conformal.risk_p_values(losses, 0.3)
+    second = conformal.risk_p_values(rising, 0.4, largest_loss=2.0)
     np.testing.assert_array_equal(calibrated.p_values, jnp.maximum(first, second))
-    np.testing.assert_array_equal(calibrated.valid, risk.holm_test(calibrated.p_values, 0.1))
+    np.testing.assert_array_equal(calibrated.valid, conformal.holm_test(calibrated.p_values, 0.1))
     places = np.flatnonzero(calibrated.valid)
     assert 1 < places.size < 9
     chosen = calibrated.choose(-jnp.arange(9.0))
@@ -318,7 +319,7 @@ def test_learn_then_test_takes_the_worst_of_several_risks():
     assert chosen.valid
     np.testing.assert_array_equal(chosen.parameter, parameters[places[-1]])
     assert "at most 0.3 and 0.4 with probability at least 0.9" in str(calibrated.guarantee)
-    none = risk.LearnThenTest(0.01).calibrate(losses, parameters)
+    none = conformal.LearnThenTest(0.01).calibrate(losses, parameters)
     chosen = none.choose(GRID)
     assert int(chosen.index) == -1
     assert not chosen.valid
@@ -328,19 +329,19 @@ def test_learn_then_test_takes_the_worst_of_several_risks():
 
 def test_every_family_of_learn_then_test_is_its_test():
     losses = falling(KEY, 300)[:, ::-1]
-    p = risk.risk_p_values(losses, 0.3, bound="bernstein")
+    p = conformal.risk_p_values(losses, 0.3, bound="bernstein")
     chain, weights = jnp.eye(9, k=1), jnp.full(9, 1 / 9)
     cases = {
-        "bonferroni": (risk.bonferroni_test(p, 0.2), {}),
-        "holm": (risk.holm_test(p, 0.2), {}),
-        "fixed sequence": (risk.fixed_sequence_test(p, 0.2, starts=3), {"starts": 3}),
+        "bonferroni": (conformal.bonferroni_test(p, 0.2), {}),
+        "holm": (conformal.holm_test(p, 0.2), {}),
+        "fixed sequence": (conformal.fixed_sequence_test(p, 0.2, starts=3), {"starts": 3}),
         "graph": (
-            risk.graphical_test(p, 0.2, weights=weights, transitions=chain),
+            conformal.graphical_test(p, 0.2, weights=weights, transitions=chain),
             {"weights": weights, "transitions": chain},
         ),
     }
     for family, (expected, options) in cases.items():
-        spec = risk.LearnThenTest(0.3, 0.2, family, bound="bernstein", **options)
+        spec = conformal.LearnThenTest(0.3, 0.2, family, bound="bernstein", **options)
         np.testing.assert_array_equal(spec.calibrate(losses, GRID).valid, expected)
         assert expected.any()
 
@@ -361,17 +362,17 @@ def test_losses_over_thresholds_equal_those_of_masks():
         "set size fraction": sets.mean(-1),
     }
     functions = {
-        "miscoverage": risk.miscoverage,
-        "false negative rate": risk.false_negative_rate,
-        "false discovery proportion": risk.false_discovery_proportion,
-        "set size fraction": lambda sets, labels: risk.set_size_fraction(sets),
+        "miscoverage": conformal.miscoverage,
+        "false negative rate": conformal.false_negative_rate,
+        "false discovery proportion": conformal.false_discovery_proportion,
+        "set size fraction": lambda sets, labels: conformal.set_size_fraction(sets),
     }
     for name, expected in cases.items():
-        got = risk.threshold_losses(scores, labels, thresholds, name)
+        got = conformal.threshold_losses(scores, labels, thresholds, name)
         np.testing.assert_allclose(got, expected, rtol=1e-6)
         np.testing.assert_allclose(functions[name](sets, truth), expected, rtol=1e-6)
     broken = jax.jit(
-        lambda s, t: risk.threshold_losses(s, labels, t, "miscoverage"),
+        lambda s, t: conformal.threshold_losses(s, labels, t, "miscoverage"),
     )
     assert jnp.isnan(broken(scores.at[2, 3].set(jnp.nan), thresholds)).all(1).sum() == 1
     assert jnp.isnan(broken(scores, thresholds[::-1])).all()
@@ -379,42 +380,44 @@ def test_losses_over_thresholds_equal_those_of_masks():
 
 def test_too_few_rows_are_said_to_be_too_few():
     losses = jnp.zeros((10, 9))
-    few = risk.ConformalRiskControl(0.05).calibrate(losses, GRID)
+    few = conformal.ConformalRiskControl(0.05).calibrate(losses, GRID)
     assert not few.valid
     assert few.parameter == GRID[-1]
     assert "needs at least 19 calibration rows; there were 10" in few.reason
-    enough = risk.ConformalRiskControl(0.05).calibrate(jnp.zeros((19, 9)), GRID)
+    enough = conformal.ConformalRiskControl(0.05).calibrate(jnp.zeros((19, 9)), GRID)
     assert enough.valid
     assert enough.parameter == 0
     assert enough.reason is None
-    large = risk.ConformalRiskControl(0.05).calibrate(jnp.ones((30, 9)), GRID)
+    large = conformal.ConformalRiskControl(0.05).calibrate(jnp.ones((30, 9)), GRID)
     assert not large.valid
     assert "no parameter is safe enough" in large.reason
-    sets = risk.RiskControllingSets(0.05).calibrate(losses, GRID)
+    sets = conformal.RiskControllingSets(0.05).calibrate(losses, GRID)
     assert not sets.valid
     assert sets.parameter == GRID[-1]
     assert "no parameter has a risk of at most 0.05 with confidence 0.9" in sets.reason
 
 
 def test_what_is_promised():
-    calibrated = risk.ConformalRiskControl(0.3).calibrate(falling(KEY), GRID)
+    calibrated = conformal.ConformalRiskControl(0.3).calibrate(falling(KEY), GRID)
     promise = calibrated.guarantee
     assert (promise.risk, promise.failure) == (0.3, None)
     np.testing.assert_allclose(promise.at_least, 0.3 - 2 / 41)
     assert str(promise).startswith("the expected loss of a new row is at most 0.3 and, with")
-    weighted = risk.ConformalRiskControl(0.3).calibrate(falling(KEY), GRID, weights=jnp.ones(40))
+    weighted = conformal.ConformalRiskControl(0.3).calibrate(
+        falling(KEY), GRID, weights=jnp.ones(40)
+    )
     assert weighted.guarantee.at_least is None
     assert "ratio" in str(weighted.guarantee)
-    sets = risk.RiskControllingSets(0.4).calibrate(falling(KEY), GRID)
+    sets = conformal.RiskControllingSets(0.4).calibrate(falling(KEY), GRID)
     assert "the risk is at most 0.4 with probability at least 0.9; over" in str(sets.guarantee)
 
 
 SPECS = {
-    "conformal": risk.ConformalRiskControl(0.3),
-    "made to fall": risk.ConformalRiskControl(0.3, monotonise=True),
-    "sets": risk.RiskControllingSets(0.4),
-    "bets": risk.RiskControllingSets(0.4, bound="waudby-smith-ramdas"),
-    "tests": risk.LearnThenTest(0.4, family="holm", bound="bernstein"),
+    "conformal": conformal.ConformalRiskControl(0.3),
+    "made to fall": conformal.ConformalRiskControl(0.3, monotonise=True),
+    "sets": conformal.RiskControllingSets(0.4),
+    "bets": conformal.RiskControllingSets(0.4, bound="waudby-smith-ramdas"),
+    "tests": conformal.LearnThenTest(0.4, family="holm", bound="bernstein"),
 }
 
 
@@ -453,49 +456,49 @@ def test_jit_vmap_precision_and_files(name, tmp_path):
 def test_losses_that_rise():
     """Row 2 between the third parameter and the fourth."""
     losses = jnp.tile(jnp.linspace(1, 0, 9), (30, 1)).at[2, 2].set(0.5)
-    for spec in (risk.ConformalRiskControl(0.3), risk.RiskControllingSets(0.3)):
+    for spec in (conformal.ConformalRiskControl(0.3), conformal.RiskControllingSets(0.3)):
         with refuses("row 2 has 0.5 at parameter 0.25 and 0.625 at parameter 0.375"):
             spec.calibrate(losses, GRID)
         broken = jax.jit(lambda x, spec=spec: spec.calibrate(x, GRID))(losses)
         assert jnp.isnan(broken.parameter)
         assert not broken.valid
     with refuses("Reverse the order of the parameters"):
-        risk.ConformalRiskControl(0.3).calibrate(losses[:, ::-1], GRID)
-    fixed = risk.ConformalRiskControl(0.3, monotonise=True).calibrate(losses, GRID)
+        conformal.ConformalRiskControl(0.3).calibrate(losses[:, ::-1], GRID)
+    fixed = conformal.ConformalRiskControl(0.3, monotonise=True).calibrate(losses, GRID)
     assert fixed.sums[2] == 30 * 0.75 - 0.125
-    assert risk.LearnThenTest(0.3).calibrate(losses, GRID).p_values[-1] < 0.1
+    assert conformal.LearnThenTest(0.3).calibrate(losses, GRID).p_values[-1] < 0.1
 
 
 def test_bad_input():
-    losses, spec = falling(KEY), risk.ConformalRiskControl(0.3)
+    losses, spec = falling(KEY), conformal.ConformalRiskControl(0.3)
     with refuses(r"risk must lie strictly between 0 and largest_loss, 1; got 1.5"):
-        risk.ConformalRiskControl(1.5)
+        conformal.ConformalRiskControl(1.5)
     with refuses("risk must lie strictly between 0 and largest_loss, 1; got 0"):
-        risk.LearnThenTest((0.1, 0))
+        conformal.LearnThenTest((0.1, 0))
     with refuses("largest_loss must be finite and positive; got -1"):
-        risk.RiskControllingSets(0.1, largest_loss=-1)
+        conformal.RiskControllingSets(0.1, largest_loss=-1)
     with refuses("bound must be one of 'hoeffding-bentkus', .*; got 'wsr'"):
-        risk.RiskControllingSets(0.1, bound="wsr")
+        conformal.RiskControllingSets(0.1, bound="wsr")
     with refuses("failure must lie strictly between 0 and 1; got 1"):
-        risk.RiskControllingSets(0.1, 1)
+        conformal.RiskControllingSets(0.1, 1)
     with refuses("family must be one of .*; got 'sidak'"):
-        risk.LearnThenTest(0.1, family="sidak")
+        conformal.LearnThenTest(0.1, family="sidak")
     with refuses("starts must be 1 with family 'holm'; got 3"):
-        risk.LearnThenTest(0.1, family="holm", starts=3)
+        conformal.LearnThenTest(0.1, family="holm", starts=3)
     with refuses("weights and transitions must be given with family='graph', and only then"):
-        risk.LearnThenTest(0.1, family="graph")
+        conformal.LearnThenTest(0.1, family="graph")
     with refuses("largest_loss must be one number or 2, one a risk; got 3"):
-        risk.LearnThenTest((0.1, 0.2), largest_loss=(1.0, 1.0, 1.0))
+        conformal.LearnThenTest((0.1, 0.2), largest_loss=(1.0, 1.0, 1.0))
     with refuses("losses must be 2, one a risk; got 1"):
-        risk.LearnThenTest((0.1, 0.2)).calibrate(losses, GRID)
+        conformal.LearnThenTest((0.1, 0.2)).calibrate(losses, GRID)
     with refuses(r"losses must have shape \(n, 9\), one column a parameter; got shape \(40,\)"):
         spec.calibrate(losses[:, 0], GRID)
     with refuses(r"losses must have at least 1 rows; got shape \(0, 9\)"):
         spec.calibrate(losses[:0], GRID)
     with refuses(r"losses must have at least 2 rows; got shape \(1, 9\)"):
-        risk.risk_p_values(losses[:1], 0.1, bound="bernstein")
+        conformal.risk_p_values(losses[:1], 0.1, bound="bernstein")
     with refuses(r"losses must have shape \(n, parameters\); got shape \(40,\). Write"):
-        risk.risk_upper_bounds(losses[:, 0])
+        conformal.risk_upper_bounds(losses[:, 0])
     with refuses(r"parameters must have shape \(n,\); got shape \(9, 1\)"):
         spec.calibrate(losses, GRID[:, None])
     with refuses(r"weights must have shape \(40,\), one a row; got shape \(3,\)"):
@@ -507,54 +510,60 @@ def test_bad_input():
     with refuses("it did not have them"):
         spec.calibrate(losses, GRID).choose(jnp.ones(3))
     with refuses(r"mean_loss must lie in \[0, 1\]; got 1.5"):
-        risk.hoeffding_bentkus_p_value(1.5, 10, 0.1)
+        conformal.hoeffding_bentkus_p_value(1.5, 10, 0.1)
     with refuses(r"risk must lie in \(0, 1\); got 0.0"):
-        risk.hoeffding_bentkus_p_value(0.5, 10, 0.0)
+        conformal.hoeffding_bentkus_p_value(0.5, 10, 0.0)
     with refuses("n must be a whole number >= 1; got 0"):
-        risk.hoeffding_bentkus_p_value(0.5, 0, 0.1)
+        conformal.hoeffding_bentkus_p_value(0.5, 0, 0.1)
     with refuses("p_values must lie in .0, 1.; they go from 0.5 to 2.0"):
-        risk.holm_test(jnp.array([0.5, 2.0]), 0.1)
+        conformal.holm_test(jnp.array([0.5, 2.0]), 0.1)
     with refuses("p_values must be finite"):
-        risk.holm_test(jnp.array([0.5, jnp.nan]), 0.1)
+        conformal.holm_test(jnp.array([0.5, jnp.nan]), 0.1)
     with refuses("starts must be at most 2, the number of p-values; got 3"):
-        risk.fixed_sequence_test(jnp.array([0.5, 1.0]), 0.1, starts=3)
+        conformal.fixed_sequence_test(jnp.array([0.5, 1.0]), 0.1, starts=3)
     half = jnp.array([0.5, 0.5])
     with refuses(r"transitions must have shape \(2, 2\); got shape \(2,\)"):
-        risk.graphical_test(half, 0.1, weights=half, transitions=half)
+        conformal.graphical_test(half, 0.1, weights=half, transitions=half)
     with refuses(
         "weights and each row of transitions must not be negative, .* rows of sum up to 2"
     ):
-        risk.graphical_test(half, 0.1, weights=half, transitions=2 * (1 - jnp.eye(2)))
+        conformal.graphical_test(half, 0.1, weights=half, transitions=2 * (1 - jnp.eye(2)))
     masks = jnp.ones((4, 3), bool)
     with refuses("labels must be booleans, one a label; got int32"):
-        risk.miscoverage(masks, masks.astype(jnp.int32))
+        conformal.miscoverage(masks, masks.astype(jnp.int32))
     with refuses(r"labels must have shape \(4, 3\); got shape \(4, 2\)"):
-        risk.miscoverage(masks, masks[:, :2])
+        conformal.miscoverage(masks, masks[:, :2])
     with refuses("loss must be one of 'miscoverage', .*; got 'f1'"):
-        risk.threshold_losses(masks.astype(float), masks, GRID, "f1")
+        conformal.threshold_losses(masks.astype(float), masks, GRID, "f1")
     with refuses(r"scores must not be NaN; scores\[0, 1\] is nan"):
         scores = jnp.zeros((4, 3)).at[0, 1].set(jnp.nan)
-        risk.threshold_losses(scores, masks, GRID, "miscoverage")
+        conformal.threshold_losses(scores, masks, GRID, "miscoverage")
     with refuses("thresholds must be in increasing order; got 1.0 before 0.875"):
-        risk.threshold_losses(jnp.zeros((4, 3)), masks, GRID[::-1], "miscoverage")
+        conformal.threshold_losses(jnp.zeros((4, 3)), masks, GRID[::-1], "miscoverage")
     with refuses(r"objective must have length 9; got shape \(3,\)"):
-        risk.LearnThenTest(0.3).calibrate(losses, GRID).choose(jnp.ones(3))
+        conformal.LearnThenTest(0.3).calibrate(losses, GRID).choose(jnp.ones(3))
 
 
 def test_inside_jit_bad_numbers_give_nan_or_no_rejection():
-    p = jax.jit(lambda m, r: risk.hoeffding_bentkus_p_value(m, 50, r))
+    p = jax.jit(lambda m, r: conformal.hoeffding_bentkus_p_value(m, 50, r))
     assert jnp.isnan(jnp.stack([p(jnp.nan, 0.1), p(1.5, 0.1), p(0.1, 1.0), p(0.1, -1.0)])).all()
     values = jnp.array([0.001, jnp.nan, 0.002])
-    assert list(map(bool, jax.jit(risk.holm_test)(values, 0.1))) == [True, False, True]
-    assert list(map(bool, jax.jit(risk.fixed_sequence_test)(values, 0.1))) == [True, False, False]
-    graph = jax.jit(lambda w, g: risk.graphical_test(values, 0.1, weights=w, transitions=g))
+    assert list(map(bool, jax.jit(conformal.holm_test)(values, 0.1))) == [True, False, True]
+    assert list(map(bool, jax.jit(conformal.fixed_sequence_test)(values, 0.1))) == [
+        True,
+        False,
+        False,
+    ]
+    graph = jax.jit(lambda w, g: conformal.graphical_test(values, 0.1, weights=w, transitions=g))
     with refuses("p_values must be finite"):
         graph(jnp.ones(3) / 3, jnp.zeros((3, 3)))
-    graph = jax.jit(lambda p, w, g: risk.graphical_test(p, 0.1, weights=w, transitions=g))
+    graph = jax.jit(lambda p, w, g: conformal.graphical_test(p, 0.1, weights=w, transitions=g))
     assert graph(values, jnp.ones(3) / 3, jnp.zeros((3, 3))).sum() == 2
     assert graph(values, jnp.ones(3), jnp.zeros((3, 3))).sum() == 0
     weighted = jax.jit(
-        lambda w: risk.ConformalRiskControl(0.3).calibrate(falling(KEY), GRID, weights=w).choose(w)
+        lambda w: (
+            conformal.ConformalRiskControl(0.3).calibrate(falling(KEY), GRID, weights=w).choose(w)
+        )
     )
     bad = weighted(jnp.ones(40).at[0].set(-1.0))
     assert jnp.isnan(bad.parameter).all()
@@ -564,8 +573,8 @@ def test_inside_jit_bad_numbers_give_nan_or_no_rejection():
 def test_two_calls_of_one_shape_share_a_program():
     from estimators.conformal._risk._table import _reduce
 
-    spec = risk.RiskControllingSets(0.4, bound="waudby-smith-ramdas")
+    spec = conformal.RiskControllingSets(0.4, bound="waudby-smith-ramdas")
     spec.calibrate(falling(KEY), GRID)
     before = _reduce._cache_size()
-    risk.RiskControllingSets(0.2, 0.3, "waudby-smith-ramdas").calibrate(falling(KEY) / 2, GRID)
+    conformal.RiskControllingSets(0.2, 0.3, "waudby-smith-ramdas").calibrate(falling(KEY) / 2, GRID)
     assert _reduce._cache_size() == before

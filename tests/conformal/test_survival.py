@@ -7,11 +7,10 @@ import pytest
 from scipy import stats
 
 from estimators import conformal, io
-from estimators import conformal as survival
 from estimators.testing import refuses
 
 KEY = jax.random.key(0)
-FIXED, ADAPTIVE = survival.SurvivalLowerBound, survival.AdaptiveSurvivalLowerBound
+FIXED, ADAPTIVE = conformal.SurvivalLowerBound, conformal.AdaptiveSurvivalLowerBound
 
 # Remission times in weeks under 6-MP (Freireich et al. 1963), and the published curve with its
 # standard errors and 95 % limits on the scale of log(-log).
@@ -38,7 +37,7 @@ def shuffled(*arrays):
 
 
 def test_the_published_curve(x64):
-    curve = survival.kaplan_meier(*shuffled(REMISSION, RELAPSE))
+    curve = conformal.kaplan_meier(*shuffled(REMISSION, RELAPSE))
     t, expected, error, lower, upper = PUBLISHED.T
     np.testing.assert_allclose(curve.at(t), expected, atol=5.1e-5)
     np.testing.assert_allclose(curve.before(t[1:]), expected[:-1], atol=5.1e-5)
@@ -71,8 +70,8 @@ def tied(n=60, seed=1):
 
 def test_curves_by_definition_with_ties_and_weights(x64):
     times, events, weights = tied()
-    curve = survival.kaplan_meier(times, events, weights)
-    reverse = survival.kaplan_meier(times, events, weights, reverse=True)
+    curve = conformal.kaplan_meier(times, events, weights)
+    reverse = conformal.kaplan_meier(times, events, weights, reverse=True)
     grid = np.arange(0, 16, 0.5)
     expected = np.array([by_definition(times, events, weights, t) for t in grid])
     np.testing.assert_allclose(curve.at(grid), expected[:, 0], atol=1e-14)
@@ -83,14 +82,14 @@ def test_curves_by_definition_with_ties_and_weights(x64):
     # Both together are the share of rows still there.
     share = [(weights * (times > t)).sum() / weights.sum() for t in grid]
     np.testing.assert_allclose(curve.at(grid) * reverse.at(grid), share, atol=1e-14)
-    repeated = survival.kaplan_meier(np.repeat(times, weights), np.repeat(events, weights))
+    repeated = conformal.kaplan_meier(np.repeat(times, weights), np.repeat(events, weights))
     np.testing.assert_allclose(curve.at(grid), repeated.at(grid), atol=1e-14)
     np.testing.assert_allclose(curve.variance(grid), repeated.variance(grid), atol=1e-14)
 
 
 def test_without_censoring_it_is_the_empirical_law(x64):
     times = np.random.default_rng(0).integers(1, 9, 60).astype(float)
-    curve = survival.kaplan_meier(times, np.ones(60, bool))
+    curve = conformal.kaplan_meier(times, np.ones(60, bool))
     t = np.arange(0.0, 10.0)
     share = (times[None] > t[:, None]).mean(1)
     np.testing.assert_allclose(curve.at(t), share, atol=1e-15)
@@ -118,14 +117,14 @@ def test_exponential_times_and_censoring():
     for reverse, hazard in ((False, 1.0), (True, 0.5)):
         truth = jnp.exp(-hazard * t)
         error = truth * jnp.sqrt(hazard / 1.5 * jnp.expm1(1.5 * t) / n)
-        curve = survival.kaplan_meier(times, seen, reverse=reverse)
+        curve = conformal.kaplan_meier(times, seen, reverse=reverse)
         assert (jnp.abs(curve.at(t) - truth) < 4 * error).all()
         np.testing.assert_allclose(jnp.sqrt(curve.variance(t)), error, rtol=0.1)
         assert (jnp.diff(curve.survival) <= 0).all()
-        naive = survival.kaplan_meier(times, jnp.ones(n, bool))
+        naive = conformal.kaplan_meier(times, jnp.ones(n, bool))
         assert (jnp.abs(naive.at(t) - truth) > 4 * error).all()
     # The same with weights, of the true law: the mean of min(T, 2) is 1 - exp(-2).
-    weights = survival.inverse_censoring_weights(times, seen, jnp.exp(-0.5 * times))
+    weights = conformal.inverse_censoring_weights(times, seen, jnp.exp(-0.5 * times))
     values = weights * (times < 2)
     spread = jnp.std(values) / jnp.sqrt(n)
     assert abs(jnp.mean(values) - (1 - jnp.exp(-2.0))) < 4 * spread
@@ -133,16 +132,16 @@ def test_exponential_times_and_censoring():
 
 def test_weights_give_back_the_curve(x64):
     times, events, _ = tied()
-    weights = survival.inverse_censoring_weights(times, events)
-    curve = survival.kaplan_meier(times, events)
+    weights = conformal.inverse_censoring_weights(times, events)
+    curve = conformal.kaplan_meier(times, events)
     grid = np.arange(0.0, 14.0)
     below = [(weights * (times <= t)).sum() / 60 for t in grid]
     np.testing.assert_allclose(below, 1 - curve.at(grid), atol=1e-14)
     assert (weights[~events] == 0).all()
-    bounded = survival.inverse_censoring_weights(times, events, largest=1.5)
+    bounded = conformal.inverse_censoring_weights(times, events, largest=1.5)
     np.testing.assert_array_equal(bounded, jnp.minimum(weights, 1.5))
     chances = np.random.default_rng(0).uniform(0.2, 1, 60)
-    given = survival.inverse_censoring_weights(times, events, chances)
+    given = conformal.inverse_censoring_weights(times, events, chances)
     np.testing.assert_allclose(given, events / chances, rtol=1e-15)
 
 
@@ -158,7 +157,7 @@ def test_imputed_censoring_times_have_the_law_of_those_hidden():
     censoring = 1 + jax.random.categorical(of_censoring, jnp.log(censoring_law)[x]).astype(float)
     after = 1 - jnp.cumsum(censoring_law, 1).at[:, -1].set(1)
     seen = event <= censoring
-    drawn = survival.impute_censoring_times(
+    drawn = conformal.impute_censoring_times(
         jnp.minimum(event, censoring), seen, jnp.arange(1.0, 4.0), after[x], key=of_draws
     )
     assert (drawn >= jnp.minimum(event, censoring)).all()
@@ -175,14 +174,14 @@ def test_imputed_censoring_times_have_the_law_of_those_hidden():
 
 def test_imputation_from_a_curve(x64):
     times, events, _ = tied()
-    curve = survival.kaplan_meier(times, events, reverse=True)
+    curve = conformal.kaplan_meier(times, events, reverse=True)
     law = curve.times, curve.survival
-    drawn = survival.impute_censoring_times(times, events, *law, key=KEY)
+    drawn = conformal.impute_censoring_times(times, events, *law, key=KEY)
     assert (drawn >= times).all()
     assert (drawn[~events] == times[~events]).all()
     assert set(np.asarray(drawn[events])) <= {*times[~events], np.inf, *times[events]}
     rows = jnp.broadcast_to(curve.survival, (60, 60))
-    same = survival.impute_censoring_times(times, events, curve.times, rows, key=KEY)
+    same = conformal.impute_censoring_times(times, events, curve.times, rows, key=KEY)
     np.testing.assert_array_equal(drawn, same)
 
 
@@ -344,7 +343,7 @@ def test_the_chosen_cutoff_is_that_of_a_loop(x64):
     cutoffs = np.array([0.1, 0.5, 0.9, 1.5, 50.0])
     chances = np.stack([chance(c) for c in cutoffs], 1).clip(1e-6)
     predictions = 0.2 + 0.4 * x
-    found = survival.choose_cutoff(
+    found = conformal.choose_cutoff(
         predictions, times, censoring, cutoffs=cutoffs, coverage=0.8, probabilities=chances
     )
     expected = []
@@ -354,14 +353,14 @@ def test_the_chosen_cutoff_is_that_of_a_loop(x64):
         expected.append(calibrated.lower_bound(predictions, own).mean())
     np.testing.assert_allclose(found.mean_bounds, [*expected, 0], rtol=1e-5)
     assert found.cutoff == cutoffs[np.argmax(expected)]
-    plain = survival.choose_cutoff(predicted(x), times, censoring, cutoffs=cutoffs, levels=LEVELS)
+    plain = conformal.choose_cutoff(predicted(x), times, censoring, cutoffs=cutoffs, levels=LEVELS)
     assert plain.mean_bounds.shape == (5,)
 
 
 def test_the_interval_without_censoring_is_wilsons(x64):
     times, bounds = np.arange(1.0, 61.0), np.full(60, 6.5)
     for below in (bounds, 0 * bounds, 50 + bounds):
-        found = survival.censored_coverage(below, times, np.ones(60, bool), confidence=0.9)
+        found = conformal.censored_coverage(below, times, np.ones(60, bool), confidence=0.9)
         covered = int((times >= below).sum())
         peer = stats.binomtest(covered, 60).proportion_ci(0.9, "wilson")
         np.testing.assert_allclose(found, [covered / 60, peer.low, peer.high], atol=1e-7)
@@ -377,8 +376,8 @@ def test_censored_coverage_is_that_of_the_hidden_times():
     def one(key):
         event, censoring = exponential(key, 300, censoring=1.5)
         times, seen = jnp.minimum(event, censoring), event <= censoring
-        known = survival.censored_coverage(bounds, times, seen, jnp.exp(-1.5 * times))
-        estimated = survival.censored_coverage(bounds, times, seen)
+        known = conformal.censored_coverage(bounds, times, seen, jnp.exp(-1.5 * times))
+        estimated = conformal.censored_coverage(bounds, times, seen)
         return jnp.stack([*known]), jnp.stack([*estimated]), jnp.mean(times >= bounds)
 
     known, estimated, naive = jax.lax.map(one, jax.random.split(KEY, 2000), batch_size=500)
@@ -421,8 +420,8 @@ def every_function(times, censoring, x):
     seen = times < censoring
     quantiles = (0.2 + 0.5 * x)[:, None] * jnp.asarray([[0.05, 0.1, 0.5]], x.dtype)
     levels, chance = jnp.asarray([0.05, 0.1, 0.4], x.dtype), jnp.exp(-0.8 * (0.3 + x))
-    curve = survival.kaplan_meier(times, seen, x)
-    reverse = survival.kaplan_meier(times, seen, reverse=True)
+    curve = conformal.kaplan_meier(times, seen, x)
+    reverse = conformal.kaplan_meier(times, seen, reverse=True)
     law = reverse.times, reverse.survival
     spec = FIXED(0.75, cutoff=0.8)
     point = spec.calibrate(x, times, censoring, probabilities=chance)
@@ -434,14 +433,14 @@ def every_function(times, censoring, x):
         curve.variance(x),
         *curve.interval(x),
         curve.quantile(levels),
-        survival.inverse_censoring_weights(times, seen, chance, largest=3.0),
-        survival.impute_censoring_times(times, seen, *law, key=KEY),
+        conformal.inverse_censoring_weights(times, seen, chance, largest=3.0),
+        conformal.impute_censoring_times(times, seen, *law, key=KEY),
         point.lower_bound(x, chance),
         shape.lower_bound(quantiles),
         adaptive.lower_bound(quantiles),
         adaptive.level,
-        *survival.choose_cutoff(x, times, censoring, cutoffs=x[:2]),
-        *survival.censored_coverage(x, times, seen),
+        *conformal.choose_cutoff(x, times, censoring, cutoffs=x[:2]),
+        *conformal.censored_coverage(x, times, seen),
     ]
 
 
@@ -473,7 +472,7 @@ def test_bad_values_inside_jit_give_nan(x64):
         np.testing.assert_array_equal(np.flatnonzero(broken[:, 1]), drawn + np.arange(1, 7))
 
     def weights(events, chance, largest):
-        return survival.inverse_censoring_weights(times, events, chance, largest=largest)
+        return conformal.inverse_censoring_weights(times, events, chance, largest=largest)
 
     seen, chance = jnp.ones(60), jnp.full(60, 0.5, jnp.float32)
     compiled = jax.jit(weights)
@@ -545,7 +544,7 @@ def test_everything_survives_a_file(x64, tmp_path):
         again = io.load(tmp_path / f"{number}.safetensors")
         np.testing.assert_array_equal(again.lower_bound(*new), one.lower_bound(*new))
         assert again.reason == one.reason
-    curve = survival.kaplan_meier(times, times < censoring)
+    curve = conformal.kaplan_meier(times, times < censoring)
     io.save(tmp_path / "curve.safetensors", curve)
     np.testing.assert_array_equal(io.load(tmp_path / "curve.safetensors").at(x), curve.at(x))
 
@@ -554,16 +553,16 @@ def test_bad_input():
     times, censoring, seen = jnp.arange(1.0, 9.0), jnp.full(8, 9.0), jnp.ones(8, bool)
     quantiles, levels = jnp.stack([times, times + 1], 1), [0.1, 0.2]
     with refuses(r"times must not be negative; 1 of 8 fail, the first is -1.0"):
-        survival.kaplan_meier(times.at[2].set(-1.0), seen)
+        conformal.kaplan_meier(times.at[2].set(-1.0), seen)
     with refuses("times must be finite"):
-        survival.kaplan_meier(times.at[2].set(jnp.nan), seen)
+        conformal.kaplan_meier(times.at[2].set(jnp.nan), seen)
     with refuses("events must be booleans, or 0 and 1; 8 of 8 fail, the first is 2.0"):
-        survival.kaplan_meier(times, seen * 2)
+        conformal.kaplan_meier(times, seen * 2)
     with refuses(r"events must have length 8; got shape \(3,\)"):
-        survival.kaplan_meier(times, seen[:3])
+        conformal.kaplan_meier(times, seen[:3])
     with refuses("weights must not be negative"):
-        survival.kaplan_meier(times, seen, times - 3)
-    curve = survival.kaplan_meier(times, seen)
+        conformal.kaplan_meier(times, seen, times - 3)
+    curve = conformal.kaplan_meier(times, seen)
     with refuses("levels must lie strictly between 0 and 1; got 1.0"):
         curve.quantile(1.0)
     with refuses("t must be finite"):
@@ -571,17 +570,17 @@ def test_bad_input():
     with refuses("coverage must lie strictly between 0 and 1; got 95"):
         curve.interval(2.0, coverage=95)
     with refuses(r"probabilities must lie in \(0, 1\]; 1 of 8 fail, the first is 0.0"):
-        survival.inverse_censoring_weights(times, seen, jnp.ones(8).at[1].set(0.0))
+        conformal.inverse_censoring_weights(times, seen, jnp.ones(8).at[1].set(0.0))
     with refuses("largest must be at least 1, the least weight; got 0.5"):
-        survival.inverse_censoring_weights(times, seen, largest=0.5)
+        conformal.inverse_censoring_weights(times, seen, largest=0.5)
     with refuses("grid must not decrease"):
-        survival.impute_censoring_times(times, seen, times[::-1], jnp.ones(8), key=KEY)
+        conformal.impute_censoring_times(times, seen, times[::-1], jnp.ones(8), key=KEY)
     with refuses(r"survival must lie in \[0, 1\] and not increase; it goes from 0.1 to 0.8"):
-        survival.impute_censoring_times(times, seen, times, times / 10, key=KEY)
+        conformal.impute_censoring_times(times, seen, times, times / 10, key=KEY)
     with refuses(r"survival must have shape \(8,\) or \(8, 8\); got \(3,\)"):
-        survival.impute_censoring_times(times, seen, times, times[:3], key=KEY)
+        conformal.impute_censoring_times(times, seen, times, times[:3], key=KEY)
     with refuses("key must be a new-style key"):
-        survival.impute_censoring_times(times, seen, times, jnp.ones(8), key=0)
+        conformal.impute_censoring_times(times, seen, times, jnp.ones(8), key=0)
     spec = FIXED(0.8, cutoff=5.0)
     with refuses("censoring_times must not lie below the observed times; 4 of 8 fail"):
         spec.calibrate(times, times, jnp.full(8, 4.0))
@@ -605,14 +604,14 @@ def test_bad_input():
     with refuses("predictions must be finite"):
         calibrated.lower_bound(times.at[0].set(jnp.nan))
     with refuses(r"cutoffs must be finite and positive; got \[ 1. -1.\]"):
-        survival.choose_cutoff(times, times, censoring, cutoffs=jnp.array([1.0, -1.0]))
+        conformal.choose_cutoff(times, times, censoring, cutoffs=jnp.array([1.0, -1.0]))
     with refuses(r"probabilities must have shape \(8, 2\); got \(8,\)"):
-        survival.choose_cutoff(times, times, censoring, cutoffs=times[:2], probabilities=seen)
+        conformal.choose_cutoff(times, times, censoring, cutoffs=times[:2], probabilities=seen)
     with refuses(r"quantiles must have shape \(8, 2\), a row for each time; got \(3, 2\)"):
         ADAPTIVE().calibrate(quantiles[:3], levels, times, censoring)
     with refuses("coverage must lie strictly between 0 and 1; got 1.5"):
         ADAPTIVE(1.5)
     with refuses(r"lower_bounds must have length 8; got shape \(3,\)"):
-        survival.censored_coverage(times[:3], times, seen)
+        conformal.censored_coverage(times[:3], times, seen)
     with refuses("confidence must lie strictly between 0 and 1; got 0"):
-        survival.censored_coverage(times, times, seen, confidence=0)
+        conformal.censored_coverage(times, times, seen, confidence=0)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from promises import judge
 
-from estimators import conformal as regions
+from estimators import conformal
 
 pytestmark = pytest.mark.validation
 
@@ -37,11 +37,11 @@ def about(key, spec, shape=None, n=60, columns=2):
 
 
 def ellipsoid(**options):
-    return lambda key: about(key, regions.ConformalEllipsoid(COVERAGE), **options)
+    return lambda key: about(key, conformal.ConformalEllipsoid(COVERAGE), **options)
 
 
 def box(method, **options):
-    return lambda key: about(key, regions.ConformalBox(COVERAGE, method=method), **options)
+    return lambda key: about(key, conformal.ConformalBox(COVERAGE, method=method), **options)
 
 
 def curve(key, n):
@@ -86,7 +86,7 @@ def test_directional_quantiles():
     """The networks have learned little in 60 steps, and hardly anything in one."""
     methods = {}
     for steps in (1, 60):
-        spec = regions.DirectionalQuantiles(
+        spec = conformal.DirectionalQuantiles(
             COVERAGE, width=8, depth=1, steps=steps, batch_size=32, directions=8, points=24
         )
         fitted = spec.fit(*curve(jax.random.key(0), 200), key=jax.random.key(1))

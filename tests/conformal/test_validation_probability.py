@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from promises import REPLICATES, judge
 
-from estimators import conformal as room
-from estimators import conformal as venn
+from estimators import conformal
 
 pytestmark = pytest.mark.validation
 
@@ -40,7 +39,7 @@ def venn_abers(key, ties=False):
     """The probabilities of one new row from 60 others, and its label."""
     of_rows, of_new = jax.random.split(key)
     (scores, labels), (new, label) = rows(of_rows, N, ties), rows(of_new, 1, ties)
-    found = venn.VennAbers().calibrate(scores, labels).probability(new)
+    found = conformal.VennAbers().calibrate(scores, labels).probability(new)
     return found.lower[0], found.upper[0], found.merged[0], label[0]
 
 
@@ -49,7 +48,7 @@ def venn_predictor(key):
     of_rows, of_new = jax.random.split(key)
     (scores, labels), (new, label) = rows(of_rows, N), rows(of_new, 1)
     groups, group = (jnp.digitize(s, jnp.array([-1.0, 0.8])) for s in (scores, new))
-    found = venn.VennPredictor(2).calibrate(groups, labels, count=3).probability(group)
+    found = conformal.VennPredictor(2).calibrate(groups, labels, count=3).probability(group)
     return found.lower[0, 1], found.upper[0, 1], found.merged[0, 1], label[0]
 
 
@@ -92,7 +91,7 @@ def recalibrated(key, coverage):
     def pit(key, n):
         return jax.scipy.stats.norm.cdf(0.5 + 1.6 * jax.random.normal(key, (n,)))
 
-    calibrated = room.QuantileRecalibration(coverage).calibrate(pit(of_rows, N))
+    calibrated = conformal.QuantileRecalibration(coverage).calibrate(pit(of_rows, N))
     lower, upper = calibrated.interval()
     new = pit(of_new, 1)[0]
     return calibrated, (lower <= new) & (new <= upper)
@@ -123,14 +122,14 @@ def p_value_of_rows(key, power, sharp=False):
     if sharp:
         p = p**6
         labels = jax.random.uniform(of_labels, (100,)) < p
-    return room.calibration_test(p, labels, key=of_test, bins=8, draws=199).p_value
+    return conformal.calibration_test(p, labels, key=of_test, bins=8, draws=199).p_value
 
 
 def p_value_of_levels(key, power, wrong=1.0):
     """The test of levels on 50 rows."""
     of_rows, of_test = jax.random.split(key)
     pit = jax.random.uniform(of_rows, (50,)) ** wrong
-    return room.pit_calibration_test(pit, key=of_test, power=power, draws=199).p_value
+    return conformal.pit_calibration_test(pit, key=of_test, power=power, draws=199).p_value
 
 
 def test_tests_of_calibration_keep_their_level():
@@ -167,9 +166,9 @@ def bar(key, kind, law, power):
     p = largest * jax.random.uniform(of_p, (500,))
     labels = jax.random.uniform(of_labels, (500,)) < truth(p)
     if kind == "binned":
-        found = room.calibration_error(p, labels, bins=15, power=power)
+        found = conformal.calibration_error(p, labels, bins=15, power=power)
     else:
-        found = room.kernel_calibration_error(p, labels, bandwidth=0.005, power=power)
+        found = conformal.kernel_calibration_error(p, labels, bandwidth=0.005, power=power)
     lower, upper = found.interval(0.9)
     return (lower <= errors[power - 1]) & (errors[power - 1] <= upper), found.value
 
@@ -198,7 +197,7 @@ def bars_hit(key, binning):
     of_p, of_labels = jax.random.split(key)
     p = jax.random.uniform(of_p, (200,)) ** 2
     labels = jax.random.uniform(of_labels, (200,)) < p
-    found = room.reliability(p, labels, binning=binning)
+    found = conformal.reliability(p, labels, binning=binning)
     return (found.lower <= found.observed) & (found.observed <= found.upper)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.scipy.stats import norm
 
-from estimators import conformal as risk
+from estimators import conformal
 
 pytestmark = pytest.mark.validation
 
@@ -71,7 +71,7 @@ def wave(x, parameter):
     return jnp.clip(2 * (x - parameter) + up, 0, 1) * (parameter < 1)
 
 
-CRC, FALLING = risk.ConformalRiskControl, 2 / (40 + 1)
+CRC, FALLING = conformal.ConformalRiskControl, 2 / (40 + 1)
 EXPECTED = {
     # The grid adds up to a hundredth of slope to what a continuous parameter loses.
     "continuous, n = 40": (expected(ramp, CRC(0.2), 40), 0.2 - FALLING - 0.01, 0.2),
@@ -117,7 +117,7 @@ def controlled(law, spec):
 BOUNDS = ("hoeffding-bentkus", "waudby-smith-ramdas", "bernstein", "hoeffding")
 SETS = {
     f"{bound}, {law} losses": (
-        controlled(law, risk.RiskControllingSets(0.1, FAILURE, bound)),
+        controlled(law, conformal.RiskControllingSets(0.1, FAILURE, bound)),
         None,
         FAILURE,
     )
@@ -150,7 +150,7 @@ def two_risks(spec):
 
 
 def family(name, **options):
-    return risk.LearnThenTest((0.1, 0.2), FAILURE, name, **options)
+    return conformal.LearnThenTest((0.1, 0.2), FAILURE, name, **options)
 
 
 LOOP = jnp.roll(jnp.eye(12), 1, axis=1)
@@ -187,11 +187,11 @@ def true_hypotheses(test):
 
 
 TESTS = {
-    "bonferroni": lambda p: risk.bonferroni_test(p, FAILURE),
-    "holm": lambda p: risk.holm_test(p, FAILURE),
-    "fixed sequence": lambda p: risk.fixed_sequence_test(p, FAILURE),
-    "fixed sequence, 4 starts": lambda p: risk.fixed_sequence_test(p, FAILURE, starts=4),
-    "graph, a chain": lambda p: risk.graphical_test(
+    "bonferroni": lambda p: conformal.bonferroni_test(p, FAILURE),
+    "holm": lambda p: conformal.holm_test(p, FAILURE),
+    "fixed sequence": lambda p: conformal.fixed_sequence_test(p, FAILURE),
+    "fixed sequence, 4 starts": lambda p: conformal.fixed_sequence_test(p, FAILURE, starts=4),
+    "graph, a chain": lambda p: conformal.graphical_test(
         p, FAILURE, weights=jnp.full(8, 1 / 8), transitions=jnp.eye(8, k=1)
     ),
 }

@@ -139,7 +139,9 @@ def stream(key, test, *, n=300, ties=False, fixed=False):
 def changed_streams(key):
     """e-values of 20 streams, of which 4 change: their capital at the end."""
     moved = jnp.arange(20) < 4
-    scores = jax.random.normal(key, (20, 100)) + 2.0 * moved[:, None] * (jnp.arange(100) >= 40)
+    scores = (
+        jax.random.normal(key, (20, 100)) + 2.0 * moved[:, None] * (jnp.arange(100) >= 40)[None]
+    )
 
     def capital(scores, key):
         return jnp.exp(ExchangeabilityTest().run(scores, key=key).log_path[-1])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from promises import judge
 
-from estimators import conformal as survival
+from estimators import conformal
 
 pytestmark = pytest.mark.validation
 
@@ -51,9 +51,9 @@ def hidden(key, times, seen, dependent, hazard):
     if dependent:
         grid = jnp.linspace(0.0, 12.0, 301)
         table = jnp.exp(-grid[None] * hazard[:, None])
-        return survival.impute_censoring_times(times, seen, grid, table, key=key)
-    curve = survival.kaplan_meier(times, seen, reverse=True)
-    return survival.impute_censoring_times(times, seen, curve.times, curve.survival, key=key)
+        return conformal.impute_censoring_times(times, seen, grid, table, key=key)
+    curve = conformal.kaplan_meier(times, seen, reverse=True)
+    return conformal.impute_censoring_times(times, seen, curve.times, curve.survival, key=key)
 
 
 def fixed(key, dependent=True, weighted=True, kind="times", impute=False, chosen=False):
@@ -67,7 +67,7 @@ def fixed(key, dependent=True, weighted=True, kind="times", impute=False, chosen
     if chosen:
         other = rows(of_choice, N, dependent)
         candidates = jnp.array([0.5, 0.8, 1.2, 1.8, 2.5, 3.5])
-        cutoff = survival.choose_cutoff(
+        cutoff = conformal.choose_cutoff(
             at_level(model(other[0])),
             jnp.minimum(other[1], other[2]),
             other[2],
@@ -83,7 +83,7 @@ def fixed(key, dependent=True, weighted=True, kind="times", impute=False, chosen
         options["probabilities"] = chances(cutoff, hazard)
         new = [chances(cutoff, new_hazard)]
     shape = (lambda rows: rows) if kind == "quantiles" else at_level
-    spec = survival.SurvivalLowerBound(COVERAGE, cutoff=cutoff)
+    spec = conformal.SurvivalLowerBound(COVERAGE, cutoff=cutoff)
     calibrated = spec.calibrate(shape(quantiles), times, censoring, **options)
     bound = calibrated.lower_bound(shape(model(new_x)), *new)[0]
     return calibrated, bound <= new_event[0], bound
@@ -98,7 +98,7 @@ def adaptive(key, dependent=True, weighted=True, impute=False):
         censoring = hidden(of_draws, times, event <= censoring, dependent, hazard)
     quantiles = model(x)
     options = {"probabilities": chances(quantiles, hazard[:, None])} if weighted else {}
-    spec = survival.AdaptiveSurvivalLowerBound(COVERAGE)
+    spec = conformal.AdaptiveSurvivalLowerBound(COVERAGE)
     calibrated = spec.calibrate(quantiles, LEVELS, times, censoring, **options)
     new_x, new_event, _, _ = rows(of_new, 1, dependent)
     bound = calibrated.lower_bound(model(new_x))[0]
@@ -111,7 +111,7 @@ def naive(key, complete, dependent=True):
     x, event, censoring, _ = rows(of_rows, N, dependent)
     times = jnp.minimum(event, censoring)
     never = jnp.where((event <= censoring) | (not complete), jnp.inf, times)
-    spec = survival.SurvivalLowerBound(COVERAGE, cutoff=jnp.inf)
+    spec = conformal.SurvivalLowerBound(COVERAGE, cutoff=jnp.inf)
     calibrated = spec.calibrate(at_level(model(x)), times, never)
     new_x, new_event, _, _ = rows(of_new, 1, dependent)
     bound = calibrated.lower_bound(at_level(model(new_x)))[0]

@@ -3,23 +3,18 @@
 from fractions import Fraction
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from estimators._core import Fitted, Spec, checks
-from estimators.conformal._grouped import as_groups, grouped_conformal_quantiles
 from estimators.conformal._guarantee import Guarantee
-from estimators.conformal._quantile import as_fraction, conformal_quantile
+from estimators.conformal._quantile import as_fraction
 from estimators.conformal._regression._ends import Ends, outside, widen
 from estimators.conformal._regression._local import local_thresholds
 from estimators.conformal._thresholds import (
-    GroupThresholds,
-    OneThreshold,
     Thresholds,
-    WeightThresholds,
     Where,
+    calibrated_thresholds,
 )
-from estimators.conformal._weighted import weigh
 
 
 class RegressionSpec(Spec):
@@ -44,21 +39,7 @@ class RegressionSpec(Spec):
             raise ValueError("points must not be given together with groups or weights")
         if local:
             return local_thresholds(scores, points, bandwidth)
-        columns = scores.T
-        if weights is not None:
-            below, *above = [weigh(column, weights, groups, count) for column in columns]
-            return WeightThresholds(below, above[0] if above else None, groups is not None)
-        if groups is not None:
-            groups, count = as_groups("groups", groups, y.shape[0], count)
-            values = [
-                grouped_conformal_quantiles(column, groups, coverage, count=count)
-                for column in columns
-            ]
-            sizes = jnp.bincount(groups, length=count)
-            return GroupThresholds(jnp.stack(values, -1), sizes.astype(jnp.int32))
-        values = jnp.stack([conformal_quantile(column, coverage) for column in columns])
-        values = checks.poison(values, ~jnp.isnan(values).any())
-        return OneThreshold(values, jnp.asarray(y.shape[0], jnp.int32))
+        return calibrated_thresholds(scores, coverage, groups, count, weights)
 
 
 class Calibrated(Fitted):
