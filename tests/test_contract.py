@@ -5,21 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import slow
+from conformal_contract import ROWS as CONFORMAL
+from draws import normal, pair
 
 from estimators import conformal, density, information, quantile, score
 from estimators.testing import CHECKS, Contract
-
-
-def normal(*shape):
-    return lambda key, dtype: (jax.random.normal(key, shape, dtype),)
-
-
-def pair(*shapes):
-    def draw(key, dtype):
-        keys = jax.random.split(key, len(shapes))
-        return tuple(jax.random.normal(k, s, dtype) for k, s in zip(keys, shapes, strict=True))
-
-    return draw
 
 
 def weighted(key, dtype):
@@ -680,6 +670,7 @@ TABLE = [
             conformal.PartitionMean(4, 0.8, side="two-sided"),
         )
     ),
+    *CONFORMAL,
 ]
 
 
@@ -721,6 +712,7 @@ VARIANTS = {
     "PartitionMean",
     "trimmed mean, linear pool",
     "further quantile scores",
+    *(row.name for row in CONFORMAL),
 }
 
 

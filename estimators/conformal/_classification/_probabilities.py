@@ -33,10 +33,10 @@ def as_probabilities(
 
 def as_table(name: str, probabilities) -> Float[Array, "n K"]:
     """Check probabilities of rows that are all in one axis."""
-    array = as_probabilities(name, probabilities)
+    array = checks.as_float(name, probabilities)
     if array.ndim != 2 or array.shape[0] == 0:
         raise ValueError(f"{name} must have shape (n, K), n at least 1; got shape {array.shape}")
-    return array
+    return as_probabilities(name, array)
 
 
 def as_labels(name: str, labels, shape: tuple[int, ...], classes: int) -> Int[Array, "*batch"]:

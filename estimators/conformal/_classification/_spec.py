@@ -4,6 +4,7 @@ from typing import Literal
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Int, Key, Real
 
 from estimators._core import Spec, checks
@@ -126,7 +127,8 @@ class ConformalClassification(Spec):
             found = clustered_thresholds(scores, labels, classes, coverage, clusters, own)
         else:
             found = calibrated_thresholds(scores[:, None], coverage, groups, count, weights)
-        return CalibratedClassification(found, self.score, self.coverage, self.never_empty, classes)
+        score = jax.tree.map(jnp.asarray, self.score)
+        return CalibratedClassification(found, score, self.coverage, self.never_empty, classes)
 
     def _check(self, groups, count, weights, label_weights, per, clusters, key):
         """Refuse what does not go together, or would be ignored."""

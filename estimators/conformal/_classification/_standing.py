@@ -19,7 +19,7 @@ class Standing(NamedTuple):
 
     Attributes:
         above: the probability of the more probable labels.
-        reached: that and the probability of those that are as probable.
+        reached: that and the probability of those that are as probable; exactly 1 at the last.
         ahead: how many are more probable.
         place: how many are at least as probable, itself with them: its rank, from 1.
         largest: the largest probability of the row.
@@ -39,12 +39,15 @@ class Rows(NamedTuple):
         probabilities: `(n, K)`; NaN in rows that are none.
         order: whole numbers in the same order.
         mass: whole multiples of a unit.
+        missing: `(n,)`, what all of it lacks of one. It counts with the most probable label, so
+            that no rounding tells the last labels of two rows apart.
         one: `(n,)`, 1, or NaN in rows that are none.
     """
 
     probabilities: Float[Array, "n K"]
     order: Int[Array, "n K"]
     mass: Int[Array, "n K"]
+    missing: Int[Array, " n"]
     one: Float[Array, " n"]
 
 
@@ -52,10 +55,11 @@ def as_rows(probabilities: Float[Array, "n K"]) -> Rows:
     """Rows to count and to add up."""
     known = is_law(probabilities)
     rows = jnp.abs(jnp.where(known[:, None], probabilities, 0))  # no -0, whose order is another
-    mass = jnp.round(jax.lax.stop_gradient(rows) / _unit(rows.dtype))
     whole = jnp.int64 if rows.dtype == jnp.float64 else jnp.int32
+    mass = jnp.round(jax.lax.stop_gradient(rows) / _unit(rows.dtype)).astype(whole)
+    missing = jnp.asarray(1 / _unit(rows.dtype), whole) - jnp.sum(mass, -1)
     one = jnp.where(known, jnp.ones((), rows.dtype), jnp.nan)
-    return Rows(rows * one[:, None], order_of(rows), mass.astype(whole), one)
+    return Rows(rows * one[:, None], order_of(rows), mass, missing, one)
 
 
 def order_of(probabilities: Float[Array, "..."]) -> Int[Array, "..."]:
@@ -79,7 +83,8 @@ def standing(rows: Rows, at: Int[Array, " n"]) -> Standing:
 def standing_of_all(rows: Rows) -> Standing:
     """Where all labels stand, by one sort of each row."""
     ordered = as_rows(jnp.sort(rows.probabilities, -1))
-    sums = jnp.pad(_add_up(ordered.probabilities, ordered.mass), ((0, 0), (0, 1)))
+    sums = _add_up(ordered.probabilities, ordered.mass, ordered.missing)
+    sums = jnp.pad(sums, ((0, 0), (0, 1)))
 
     def place(side):
         return jax.vmap(lambda row, values: jnp.searchsorted(row, values, side=side))(
@@ -107,24 +112,25 @@ def _count(rows, chosen):
 
 
 def _mass(rows, chosen):
-    return _add(rows.probabilities, rows.mass, chosen) * rows.one
+    return _add(rows.probabilities, rows.mass, rows.missing, chosen) * rows.one
 
 
 @jax.custom_jvp
-def _add(probabilities, mass, chosen):
+def _add(probabilities, mass, missing, chosen):
     total = jnp.sum(jnp.where(chosen, mass, 0), -1)
+    total = total + jnp.where(total > 0, missing, 0)  # with any label the most probable one is in
     return total.astype(probabilities.dtype) * _unit(probabilities.dtype)
 
 
 @_add.defjvp
 def _add_jvp(primals, tangents):
     # Whole numbers have no derivative; the sum that they stand for has.
-    return _add(*primals), jnp.sum(jnp.where(primals[2], tangents[0], 0), -1)
+    return _add(*primals), jnp.sum(jnp.where(primals[3], tangents[0], 0), -1)
 
 
 @jax.custom_jvp
-def _add_up(ordered, mass):
-    total = jnp.cumsum(mass[:, ::-1], -1)[:, ::-1]
+def _add_up(ordered, mass, missing):
+    total = jnp.cumsum(mass[:, ::-1], -1)[:, ::-1] + missing[:, None]
     return total.astype(ordered.dtype) * _unit(ordered.dtype)
 
 

@@ -37,7 +37,7 @@ def scores(
         highest = functools.partial(level_at, side="right")
         least = -jax.vmap(highest, (0, None, 0))(predictions, levels, times)
     # No bound lies above the cutoff, so such a time is above all of them.
-    return jnp.where(times >= cutoff, -jnp.inf, least)
+    return jnp.where((times >= cutoff) & ~jnp.isnan(least), -jnp.inf, least)
 
 
 @jax.jit
