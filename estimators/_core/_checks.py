@@ -116,6 +116,19 @@ def as_vector(name: str, x, *, length: int | None = None, at_least: int = 1) -> 
     return finite(name, array)
 
 
+def as_unit(name: str, x) -> Array:
+    """Check numbers in [0, 1]; inside jit one that is not becomes NaN."""
+    array = finite(name, as_float(name, x))
+    if is_concrete(array) and not holds(lambda a: ((a >= 0) & (a <= 1)).all(), array):
+        values = np.asarray(array)
+        outside = values[(values < 0) | (values > 1)]
+        raise ValueError(
+            f"{name} must lie in [0, 1]; {outside.size} of {values.size} do not, the first is "
+            f"{outside[0]}"
+        )
+    return jnp.where((array >= 0) & (array <= 1), array, jnp.nan)
+
+
 def as_weights(name: str, weights, n: int, dtype) -> Array:
     """Check `(n,)` non-negative weights with a positive sum; None means equal weights."""
     if weights is None:

@@ -9,11 +9,10 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
 
 from estimators._core import Spec, Stored, checks
+from estimators.conformal._error_guarantee import ErrorGuarantee
 from estimators.conformal._martingale._betting import Betting
 from estimators.conformal._martingale._jumper import SimpleJumper
 from estimators.conformal._martingale._stream import online_p_values
-from estimators.conformal._selection._guarantee import ErrorGuarantee
-from estimators.conformal._selection._p_values import as_p_values
 
 Statistic = Literal["martingale", "cusum", "shiryaev-roberts"]
 
@@ -127,7 +126,7 @@ class ExchangeabilityTest(Spec):
         Raises:
             ValueError: for a p-value outside [0, 1] or NaN. Inside jit it gives NaN from then on.
         """
-        p_value = checks.as_number("p_value", as_p_values("p_value", p_value))
+        p_value = checks.as_number("p_value", checks.as_unit("p_value", p_value))
         p_value = p_value.astype(state.log_statistic.dtype)
         betting, log_bet = self.betting.update(state.betting, p_value)
         before = state.log_statistic
@@ -147,7 +146,7 @@ class ExchangeabilityTest(Spec):
             ValueError: for p-values outside [0, 1], NaN, or a shape other than `(n,)`. Inside jit
                 the path is NaN from such a p-value on.
         """
-        p_values = as_p_values("p_values", p_values)
+        p_values = checks.as_unit("p_values", p_values)
         if p_values.ndim != 1:
             raise ValueError(f"p_values must have shape (n,); got shape {p_values.shape}")
         log_path = _monitor(self, p_values)

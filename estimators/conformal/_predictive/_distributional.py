@@ -7,7 +7,6 @@ from typing import Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Fitted, Spec, checks
@@ -173,17 +172,9 @@ class DistributionalConformal(Spec):
             ValueError: for values outside [0, 1], or centres that are missing or not needed.
         """
         values = checks.as_vector("distribution_at_y", distribution_at_y)
-        if checks.is_concrete(values):
-            known = np.asarray(values)
-            outside = known[(known < 0) | (known > 1)]
-            if outside.size:
-                raise ValueError(
-                    f"distribution_at_y must lie in [0, 1]; {outside.size} of {known.size} do "
-                    f"not, the first is {outside[0]}"
-                )
+        values = checks.as_unit("distribution_at_y", values)
         middle = as_centres(centres, self.kind, values.shape)
-        scores = jnp.abs(values - middle)
-        return self._calibrated(jnp.where((values >= 0) & (values <= 1), scores, jnp.nan))
+        return self._calibrated(jnp.abs(values - middle))
 
     def centres(
         self, quantiles: Real[ArrayLike, "*batch L"], levels: Real[ArrayLike, " L"]

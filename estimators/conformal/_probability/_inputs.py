@@ -10,23 +10,9 @@ from estimators.conformal._venn._labels import as_labels
 TOLERANCE = 1e-3  # on the sum of a row: that of float16 logits, and far below any that matters
 
 
-def as_unit(name: str, array) -> Float[Array, "..."]:
-    """Check numbers in [0, 1]; inside jit one that is not becomes NaN."""
-    array = checks.finite(name, checks.as_float(name, array))
-    inside = (array >= 0) & (array <= 1)
-    if checks.is_concrete(array) and not checks.holds(lambda a: ((a >= 0) & (a <= 1)).all(), array):
-        values = np.asarray(array)
-        outside = values[(values < 0) | (values > 1)]
-        raise ValueError(
-            f"{name} must lie in [0, 1]; {outside.size} of {values.size} do not, the first is "
-            f"{outside[0]}"
-        )
-    return jnp.where(inside, array, jnp.nan)
-
-
 def as_probabilities(name: str, probabilities) -> Float[Array, "..."]:
     """Check `(n,)` probabilities of class 1, or `(n, classes)` whose rows sum to one."""
-    array = as_unit(name, probabilities)
+    array = checks.as_unit(name, probabilities)
     if array.ndim == 1 or (array.ndim == 2 and array.shape[1] >= 2):
         if array.shape[0] == 0:
             raise ValueError(f"{name} must have at least 1 row; got shape {array.shape}")

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Fitted, checks, product
-from estimators.conformal._probability._inputs import as_unit
-from estimators.conformal._probability._newton import newton
+from estimators.conformal._newton import newton
 
 
 class Kind(NamedTuple):
@@ -48,7 +47,7 @@ def _beta_features(probability):
 KINDS = {
     "temperature": Kind(_finite, lambda s: s[..., None], (True,), several=True),
     "platt": Kind(_finite, lambda s: jnp.stack([s, jnp.ones_like(s)], -1), (False, False)),
-    "beta": Kind(as_unit, _beta_features, (True, True, False)),
+    "beta": Kind(checks.as_unit, _beta_features, (True, True, False)),
 }
 
 

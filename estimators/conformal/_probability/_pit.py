@@ -9,7 +9,6 @@ from jaxtyping import Array, ArrayLike, Float, Key, Real
 from estimators._core import Fitted, Spec, checks
 from estimators.conformal._guarantee import Guarantee
 from estimators.conformal._predictive import CalibratedPredictiveSystem, ConformalPredictiveSystem
-from estimators.conformal._probability._inputs import as_unit
 
 
 class CalibratedPit(Fitted):
@@ -59,7 +58,9 @@ class CalibratedPit(Fitted):
         Raises:
             ValueError: for values outside [0, 1]; inside jit these give NaN.
         """
-        return self.system.distribution(0.0 * as_unit("pit", pit), as_unit("pit", pit), key=key)
+        return self.system.distribution(
+            0.0 * checks.as_unit("pit", pit), checks.as_unit("pit", pit), key=key
+        )
 
 
 class QuantileRecalibration(Spec):
@@ -110,6 +111,6 @@ class QuantileRecalibration(Spec):
         Raises:
             ValueError: for values outside [0, 1]; inside jit these give NaN.
         """
-        values = as_unit("pit", checks.as_vector("pit", pit))
+        values = checks.as_unit("pit", checks.as_vector("pit", pit))
         system = ConformalPredictiveSystem(self.coverage).calibrate(jnp.zeros_like(values), values)
         return CalibratedPit(system)

@@ -8,7 +8,6 @@ from jaxtyping import Array, ArrayLike, Key, Real
 
 from estimators._core import checks
 from estimators.conformal._probability._deviation import as_power
-from estimators.conformal._probability._inputs import as_unit
 from estimators.conformal._probability._test_of_calibration import CalibrationTest, monte_carlo
 
 
@@ -49,7 +48,7 @@ def pit_calibration_test(
     When it fails: a distribution that ignores x altogether can pass. Distributions with jumps
     give values that are not uniform.
     """
-    values = as_unit("pit", checks.as_vector("pit", pit))
+    values = checks.as_unit("pit", checks.as_vector("pit", pit))
     power, draws = as_power(power), checks.integer("draws", draws, at_least=1)
     return _test(values, checks.as_key(key), power, draws)
 

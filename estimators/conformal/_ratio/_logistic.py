@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Fitted, Spec, Stored, checks, constant_columns, product
-
-STEPS = 30
+from estimators.conformal._newton import newton
 
 
 def ratio_from_probability(
@@ -161,31 +160,15 @@ def _fit(source, target, ridge, squares: bool) -> FittedLogisticRatio:
     weight = jnp.where(label > 0, 0.5 / m, 0.5 / n).astype(rows.dtype)
     penalty = ridge * (jnp.arange(columns + 1) < columns)
 
-    def gradient(beta):
-        probability = jax.nn.sigmoid(product(design, beta[:, None])[:, 0])
-        slope = product(design.T, (weight * (probability - label))[:, None])[:, 0]
-        return slope + penalty * beta, probability
-
     def objective(beta):
         logits = product(design, beta[:, None])[:, 0]
         loss = jnp.sum(weight * (jax.nn.softplus(logits) - label * logits))
         return loss + 0.5 * jnp.sum(penalty * beta**2)
 
-    def newton(_, beta):
-        slope, probability = gradient(beta)
-        curvature = weight * probability * (1 - probability)
-        hessian = product(design.T * curvature[None], design) + jnp.diag(penalty)
-        # Columns that depend on each other, or have separated, leave the matrix singular.
-        least = 10 * jnp.finfo(rows.dtype).eps * jnp.trace(hessian)
-        step = jnp.linalg.solve(hessian + least * jnp.eye(columns + 1, dtype=rows.dtype), slope)
-        lengths = 0.5 ** jnp.arange(5, dtype=rows.dtype)
-        values = jax.vmap(lambda length: objective(beta - length * step))(lengths)
-        return beta - lengths[jnp.argmin(values)] * step
-
-    beta = jax.lax.fori_loop(0, STEPS, newton, jnp.zeros(columns + 1, rows.dtype))
+    beta = newton(objective, jnp.zeros(columns + 1, rows.dtype))
     weights = jnp.exp(product(design[:n], beta[:, None])[:, 0])
     size = jnp.sum(weights) ** 2 / jnp.sum(weights**2)
-    info = LogisticRatioInfo(jnp.max(jnp.abs(gradient(beta)[0])), size)
+    info = LogisticRatioInfo(jnp.max(jnp.abs(jax.grad(objective)(beta))), size)
     fitted = FittedLogisticRatio(beta[:-1], beta[-1], centre, inverse, info)
     return checks.poison(fitted, jnp.isfinite(beta).all())
 

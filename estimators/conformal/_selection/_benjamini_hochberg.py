@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Real
 
 from estimators._core import checks
-from estimators.conformal._selection._p_values import as_p_values
 
 
 class Rejections(NamedTuple):
@@ -76,7 +75,7 @@ def benjamini_hochberg(
     controlled on average: in one set of data it may be larger. Where not even a few errors
     may be made, `BatchSelection` bounds their number.
     """
-    p = as_p_values("p_values", _as_hypotheses("p_values", p_values))
+    p = checks.as_unit("p_values", _as_hypotheses("p_values", p_values))
     checks.one_of("method", method, ("bh", "by"))
     checks.probability("rate", rate)
     if storey is not None:

@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Key, Real
 
 from estimators._core import Fitted, Spec, checks
+from estimators.conformal._error_guarantee import ErrorGuarantee
 from estimators.conformal._quantile import as_scores
 from estimators.conformal._selection._benjamini_hochberg import benjamini_hochberg, lenient
 from estimators.conformal._selection._conditional import conditional_levels
-from estimators.conformal._selection._guarantee import ErrorGuarantee
 from estimators.conformal._selection._p_values import low_p_values
 from estimators.conformal._weighted import WeighedScores, weigh
 

@@ -2,10 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Key
 
-from estimators._core import checks
 from estimators.conformal._predictive._order import counted_p_values
 from estimators.conformal._search import search
 from estimators.conformal._weighted import WeighedScores
@@ -41,17 +39,3 @@ def low_p_values(
     found = counted_p_values(*below_and_tied(weighed, values), own, key)
     broken = jnp.isnan(values) | jnp.isnan(weighed.scores[0])
     return jnp.where(broken, jnp.nan, found)
-
-
-def as_p_values(name: str, p_values) -> Float[Array, "*batch"]:
-    """Check numbers from 0 to 1; NaN where one turns out not to be."""
-    array = checks.finite(name, checks.as_float(name, p_values))
-    inside = (array >= 0) & (array <= 1)
-    if checks.is_concrete(array) and not checks.holds(lambda p: ((p >= 0) & (p <= 1)).all(), array):
-        values = np.asarray(array)
-        wrong = values[(values < 0) | (values > 1)]
-        raise ValueError(
-            f"{name} must lie between 0 and 1; got {wrong[0]} ({wrong.size} of {values.size} "
-            "are outside)"
-        )
-    return jnp.where(inside, array, jnp.nan)

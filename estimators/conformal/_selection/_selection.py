@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Key, Real
 
 from estimators._core import Fitted, Spec, checks
+from estimators.conformal._error_guarantee import ErrorGuarantee
 from estimators.conformal._guarantee import EXCHANGEABLE
 from estimators.conformal._selection._benjamini_hochberg import benjamini_hochberg
-from estimators.conformal._selection._guarantee import ErrorGuarantee
 from estimators.conformal._selection._p_values import low_p_values
 from estimators.conformal._selection._weighted_selection import (
     Pruning,
