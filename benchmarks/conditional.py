@@ -3,7 +3,7 @@
 1000 calibration rows, 1000 new ones, 5 and 10 features, float64; answers are compared before
 anything is timed. Programs a row are timed on a few rows, in the same process, and given a row.
 
-Run: python benchmarks/conformal.py (about 2 minutes on 2 cores; MAPIE needs cvxpy, and is left
+Run: python benchmarks/conditional.py (about 2 minutes on 2 cores; MAPIE needs cvxpy, and is left
 out where one of them is not installed; `--rows`, `--runs` for more or fewer).
 """
 

@@ -84,7 +84,8 @@ def test_equal_weights_and_one_group_change_nothing():
     weighted = p_values(key=key, weights=jnp.full(50, 0.3), new_weights=jnp.full(30, 0.3))
     grouped = p_values(key=key, groups=jnp.zeros(50, int), new_groups=jnp.zeros(30, int))
     np.testing.assert_allclose(weighted, plain, rtol=1e-5)
-    np.testing.assert_array_equal(grouped, plain)
+    # Compiled by itself each: a draw times a count, plus a count, is rounded once or twice.
+    np.testing.assert_allclose(grouped, plain, rtol=3e-7)
 
 
 def test_weighted_p_values_within_groups_equal_the_definition():

@@ -136,7 +136,7 @@ class ConformalBox(Spec):
     Example:
         >>> import jax.numpy as jnp
         >>> from estimators import conformal
-        >>> y = jnp.arange(40.0)[:, None] * jnp.array([1.0, 10.0])
+        >>> y = jnp.arange(40.0)[:, None] * jnp.array([[1.0, 10.0]])
         >>> for method in ("scaled", "bonferroni", "copula"):
         ...     spec = conformal.ConformalBox(coverage=0.9, method=method)
         ...     calibrated = spec.calibrate(0 * y, y, jnp.ones(2))

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Key, Real
-from scipy.stats import chi2
 
 from estimators import training
 from estimators._core import Spec, checks
@@ -171,7 +170,9 @@ class DirectionalQuantiles(Spec):
             validation_loss=evidence_loss,
         )
         learned, steps = first.parameters, -(-self.steps // 2)
-        radius = math.sqrt(chi2.ppf(self.coverage, r))
+        from scipy import special
+
+        radius = math.sqrt(2 * special.gammaincinv(r / 2, self.coverage))  # of chi-squared
         second = train(
             BatchPinballLoss(self.batch_size),
             HalfSpaces(network(r, 1, keys[3]), radius),

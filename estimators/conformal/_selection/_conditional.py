@@ -1,7 +1,6 @@
 """P-values that hold given the calibration rows: bounds on all calibration ranks at once."""
 
 import numpy as np
-from scipy import special
 
 
 def conditional_levels(n: int, confidence: float, method: str) -> np.ndarray:
@@ -26,6 +25,8 @@ def _dkwm(n, miss):
 
 def _simes(n, miss):
     """The generalised Simes inequality, by the n/2 largest; tighter for small p-values."""
+    from scipy import special
+
     k = max(n // 2, 1)
     rank = np.arange(n, 0, -1)
     # log of the product of (rank - j) / (n - j) over j = 0 .. k - 1, which is 0 below rank k
