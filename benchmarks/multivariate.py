@@ -9,7 +9,7 @@ chosen on the first split of "banana" and "california"; the other tables had no 
 covariance or scale of the forest depends on x.
 
 Run: python benchmarks/multivariate.py FOLDER, with the folder of the tables (`name.npz`, an array
-`data` with one row a sample). It prints the table of the guide (about 8 minutes on 2 cores;
+`data` with one row a sample). It prints the table of docs/conformal_benchmark.md (about 8 minutes on 2 cores;
 `--only banana` needs no folder; `--splits` for more or fewer; `--rows` keeps results in a file).
 """
 

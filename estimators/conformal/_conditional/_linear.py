@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from estimators._core import product
 from estimators._core._blocks import map_blocks
 from estimators.conformal._conditional._program import Corner, Program, refined, violation
 from estimators.conformal._conditional._solution import FunctionClass, Solution, judged
@@ -65,4 +66,15 @@ def _solve(fitted: LinearClass, features, cutoffs, coverage) -> Solution:
         threshold = jnp.dot(shares, program.scores[basis])
         return judged(threshold, found.status, jnp.sign(cutoff), error, program.slack)
 
-    return map_blocks(jax.vmap(one), (features, cutoffs), BLOCK)
+    # A block takes as long as the row that has furthest to go: rows alike are put together.
+    order = jnp.argsort(_way(program, corner, *jax.lax.stop_gradient((features, cutoffs))))
+    found = map_blocks(jax.vmap(one), (features[order], cutoffs[order]), BLOCK)
+    return jax.tree.map(lambda column: column[jnp.argsort(order)], found)
+
+
+def _way(program: Program, corner: Corner, features, cutoffs):
+    """By how many times its range a share would move, were this corner never left."""
+    speed = product(features, corner.inverse) * cutoffs[:, None]
+    largest = (corner.basis < program.count).astype(speed.dtype)
+    room = jnp.where(speed > 0, (largest - corner.shares)[None], corner.shares[None])
+    return jnp.max(jnp.abs(speed) / jnp.maximum(room, program.slack), 1)

@@ -68,7 +68,8 @@ def residuals(program: Program, corner: Corner) -> Float[Array, " rows"]:
     found = product(corner.inverse, program.scores[corner.basis])
     fitted = product(program.design, found)
     eps = jnp.finfo(fitted.dtype).eps
-    noise = 16 * eps * (jnp.abs(program.scores) + product(jnp.abs(program.design), jnp.abs(found)))
+    lengths = jnp.linalg.norm(program.design, axis=1)
+    noise = 16 * eps * (jnp.abs(program.scores) + lengths * jnp.linalg.norm(found))
     gap = program.scores - fitted
     return jnp.where((corner.sides == BASIC) | (jnp.abs(gap) <= noise), 0, gap)
 
