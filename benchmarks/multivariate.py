@@ -9,8 +9,9 @@ chosen on the first split of "banana" and "california"; the other tables had no 
 covariance or scale of the forest depends on x.
 
 Run: python benchmarks/multivariate.py FOLDER, with the folder of the tables (`name.npz`, an array
-`data` with one row a sample). It prints the table of docs/conformal_benchmark.md (about 8 minutes on 2 cores;
-`--only banana` needs no folder; `--splits` for more or fewer; `--rows` keeps results in a file).
+`data` with one row a sample). It prints a table of docs/conformal_benchmark.md (about 10 minutes on
+2 cores; `--only banana` needs no folder; `--splits` for more or fewer; `--rows` keeps results in
+a file).
 """
 
 import argparse
