@@ -68,7 +68,7 @@ class RAPS(RankedScore):
         [[0.5   1.375 2.   ]]
 
     Reference: Angelopoulos, Bates, Jordan & Malik 2021, Uncertainty sets for image classifiers
-    using conformal prediction, equation 3.
+    using conformal prediction.
 
     When it fails: a large penalty gives all rows sets of one size. `choose_regularisation` finds
     one on rows of its own.
@@ -109,7 +109,7 @@ class SAPS(RankedScore):
         [[0.5  0.75 1.  ]]
 
     Reference: Huang, Xi, Zhang, Yao, Qiu & Wei 2024, Conformal prediction for deep classifier
-    via label ranking, equation 7.
+    via label ranking.
 
     When it fails: as `RAPS`.
     """

@@ -34,7 +34,7 @@ def online_p_values(scores: Real[ArrayLike, " n"], *, key: Key[Array, ""]) -> Fl
         >>> print(bool((p_values * jnp.arange(1, 1001) <= 1.001).all()))  # each is the largest yet
         True
 
-    Reference: Vovk, Gammerman & Shafer 2005, theorem 8.2.
+    Reference: Vovk, Gammerman & Shafer 2005, chapter 8.
 
     When it fails: the scores must come from one model that has seen none of the rows, or treats
     all rows alike; a model that is trained along the stream breaks the exchangeability.

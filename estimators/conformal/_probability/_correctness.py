@@ -107,8 +107,8 @@ class CorrectnessScaling(Spec):
         >>> bool(jnp.mean(calibrated.temperature(logits)) > 1)
         True
 
-    Reference: Liu, Xu, Li, Shi, Zheng, Yang & Wang 2025, Optimizing calibration by gaining aware
-    of prediction correctness.
+    Reference: Liu, Wang, Zou, Zou & Zheng 2025, Optimizing calibration by gaining aware of
+    prediction correctness (arXiv 2404.13016).
 
     When it fails: with few calibration rows it learns them by heart; `TemperatureScaling` has
     one number to learn. What tells right from wrong may not be in the logits at all. Only the

@@ -69,7 +69,7 @@ def kernel_calibration_error(
         True
 
     Reference: Popordanoska, Sayer & Blaschko 2022, A consistent and differentiable Lp canonical
-    calibration error estimator, equations 8 and 9. The debiased form is ours.
+    calibration error estimator. The debiased form is ours.
 
     When it fails: with many classes few rows are near one another, and "canonical" is mostly
     noise. In a small batch the plain form is far above 0 for a calibrated model, and its

@@ -116,7 +116,7 @@ class BetaScaling(LogitSpec):
         >>> print(f"{calibrated.probability(0.1):.3f}")
         0.333
 
-    Reference: Kull, Silva Filho & Flach 2017, Beta calibration, AISTATS, equation 3.
+    Reference: Kull, Silva Filho & Flach 2017, Beta calibration, AISTATS.
 
     When it fails: as `PlattScaling`; with few rows near 0 and 1 the coefficients are loose.
     """
