@@ -515,7 +515,7 @@ def test_bad_input():
         conformal.hoeffding_bentkus_p_value(0.5, 10, 0.0)
     with refuses("n must be a whole number >= 1; got 0"):
         conformal.hoeffding_bentkus_p_value(0.5, 0, 0.1)
-    with refuses("p_values must lie in .0, 1.; they go from 0.5 to 2.0"):
+    with refuses("p_values must lie in .0, 1.; 1 of 2 do not, the first is 2.0"):
         conformal.holm_test(jnp.array([0.5, 2.0]), 0.1)
     with refuses("p_values must be finite"):
         conformal.holm_test(jnp.array([0.5, jnp.nan]), 0.1)
