@@ -10,7 +10,7 @@ from estimators.conformal._conditional._solution import FunctionClass, Solution,
 from estimators.conformal._conditional._start import first_corner
 from estimators.conformal._conditional._walk import walk
 
-BLOCK = 16  # new rows that walk together, as far as the one that has furthest to go
+BLOCK = 64  # new rows that walk together, as far as the one that has furthest to go
 
 
 class LinearClass(FunctionClass):
