@@ -90,12 +90,17 @@ def as_whole(name: str, array, shape: tuple[int, ...]) -> Int[Array, "..."]:
 
 def known_groups(name: str, groups: Int[Array, "..."], count: int) -> Int[Array, "..."]:
     """Refuse a group that there is not, where groups are known; elsewhere mark it by `count`."""
-    if checks.is_concrete(groups):
-        values = np.asarray(groups)
-        unknown = values[(values < 0) | (values >= count)]
-        if unknown.size:
-            raise ValueError(
-                f"{name} must lie between 0 and {count - 1}, the groups of calibration; got "
-                f"{unknown[0]} ({unknown.size} of {values.size} are outside)"
-            )
+    refuse_outside(name, groups, count, ", the groups of calibration")
     return jnp.where((groups >= 0) & (groups < count), groups, count)
+
+
+def refuse_outside(name: str, numbers: Int[Array, "..."], count: int, which: str = "") -> None:
+    """Refuse whole numbers outside 0 to `count - 1`, where they are known."""
+    if checks.is_concrete(numbers):
+        values = np.asarray(numbers)
+        outside = values[(values < 0) | (values >= count)]
+        if outside.size:
+            raise ValueError(
+                f"{name} must lie between 0 and {count - 1}{which}; got {outside[0]} "
+                f"({outside.size} of {values.size} are outside)"
+            )

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from estimators._core import checks
-from estimators.conformal._grouped import as_whole
+from estimators.conformal._grouped import as_whole, refuse_outside
 
 TOLERANCE = 0.01  # of the sum of a row: probabilities of half precision pass, logits do not
 
@@ -42,14 +42,7 @@ def as_table(name: str, probabilities) -> Float[Array, "n K"]:
 def as_labels(name: str, labels, shape: tuple[int, ...], classes: int) -> Int[Array, "*batch"]:
     """Check the column of each row's class; -1 where it turns out to be none."""
     array = as_whole(name, labels, shape)
-    if checks.is_concrete(array):
-        known = np.asarray(array)
-        unknown = known[(known < 0) | (known >= classes)]
-        if unknown.size:
-            raise ValueError(
-                f"{name} must lie between 0 and {classes - 1}, the columns of the probabilities; "
-                f"got {unknown[0]} ({unknown.size} of {known.size} are outside)"
-            )
+    refuse_outside(name, array, classes, ", the columns of the probabilities")
     return jnp.where(array < classes, array, -1)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from estimators._core import checks
+from estimators.conformal._grouped import as_whole, refuse_outside
 
 
 def as_labels(
@@ -16,21 +17,12 @@ def as_labels(
     Labels that are found to be out of range only while running give a row of NaN. `distinct`
     is how many classes the rows must have between them.
     """
-    array = jnp.asarray(labels)
-    if not (jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == bool):
-        raise ValueError(f"{name} must be whole numbers, 0 and up; got {array.dtype}")
-    if array.shape != (rows,):
-        raise ValueError(f"{name} must have shape ({rows},), one a row; got shape {array.shape}")
-    array = array.astype(jnp.int32)
+    given = jnp.asarray(labels)
+    whole = given.astype(jnp.int32) if given.dtype == bool else labels
+    array = as_whole(name, whole, (rows,))
+    refuse_outside(name, array, classes)
     if checks.is_concrete(array):
-        values = np.asarray(array)
-        unknown = values[(values < 0) | (values >= classes)]
-        if unknown.size:
-            raise ValueError(
-                f"{name} must lie between 0 and {classes - 1}; got {unknown[0]} "
-                f"({unknown.size} of {rows} are outside)"
-            )
-        found = np.unique(values)
+        found = np.unique(np.asarray(array))
         if found.size < distinct:
             raise ValueError(f"{name} must be of at least {distinct} classes; all are {found}")
     inside = (array >= 0) & (array < classes)
