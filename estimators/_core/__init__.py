@@ -19,7 +19,6 @@ from estimators._core._normal import normal_interval
 from estimators._core._order_statistics import (
     grouped_order_statistics,
     order_statistic,
-    weighted_quantile,
 )
 from estimators._core._product import product
 from estimators._core._runs import Runs, runs
@@ -49,7 +48,6 @@ __all__ = [
     "unscale",
     "weighted_covariance",
     "weighted_mean",
-    "weighted_quantile",
     "whiten",
     "whitening",
 ]

@@ -136,6 +136,8 @@ def as_weights(name: str, weights, n: int, dtype) -> Array:
     array = as_vector(name, weights, length=n).astype(dtype)
     if is_concrete(array):
         if holds(lambda a: (a < 0).any(), array):
+            if not array.is_fully_addressable:
+                raise ValueError(f"{name} must not be negative; on one of the processes they are")
             index = int(np.argmax(np.asarray(array) < 0))
             raise ValueError(
                 f"{name} must not be negative; {name}[{index}] is {np.asarray(array)[index]}"
@@ -161,6 +163,8 @@ def as_levels(name: str, levels) -> Array:
 def finite(name: str, array: Array) -> Array:
     """Refuse NaN and infinities where the values are known."""
     if is_concrete(array) and not holds(lambda a: jnp.isfinite(a).all(), array):
+        if not array.is_fully_addressable:
+            raise ValueError(f"{name} must be finite; on one of the processes it is not")
         values = np.asarray(array)
         bad = np.argwhere(~np.isfinite(values))
         where = f"{name}[{', '.join(map(str, bad[0]))}]" if values.ndim else name
@@ -178,7 +182,14 @@ def positive(name: str, value, *, zero: bool = False):
         v = jnp.asarray(value)  # in here: elsewhere it would be staged while something is traced
         return (jnp.isfinite(v) & ((v >= 0) if zero else (v > 0))).all()
 
-    if is_concrete(value) and not holds(allowed, value):
+    if isinstance(value, int | float):
+        # Without jax: a specification may be made before `jax.distributed` is joined.
+        with np.errstate(over="ignore"):
+            v = np.asarray(value, jnp.result_type(float))
+        known = bool(np.isfinite(v) and ((v >= 0) if zero else (v > 0)))
+    else:
+        known = not is_concrete(value) or holds(allowed, value)
+    if not known:
         bound = "not negative" if zero else "positive"
         raise ValueError(f"{name} must be finite and {bound}; got {value}")
     return value

@@ -1,30 +1,41 @@
-"""Weighted mean and covariance, and the linear map that whitens by them."""
+"""Weighted mean and covariance, and the linear map that whitens by them.
+
+Inside `jax.shard_map`, `axis_name` is the mesh axis over which the rows are split; the results
+are then those of all rows.
+"""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from estimators._core._collect import everywhere, first_row, greatest, total
 from estimators._core._product import product
 
 
-def normalised(weights: Float[Array, " n"]) -> Float[Array, " n"]:
+def normalised(weights: Float[Array, " n"], axis_name: str | None = None) -> Float[Array, " n"]:
     """Weights that sum to one."""
-    weights = weights * jnp.where(jnp.max(weights) > 1e30, 1e-30, 1.0)  # else their sum overflows
-    return weights / jnp.sum(weights)
+    largest = greatest(jnp.max(weights), axis_name)
+    weights = weights * jnp.where(largest > 1e30, 1e-30, 1.0)  # else their sum overflows
+    return weights / total(jnp.sum(weights), axis_name)
 
 
-def weighted_mean(points: Float[Array, "n d"], weights: Float[Array, " n"]) -> Float[Array, " d"]:
+def weighted_mean(
+    points: Float[Array, "n d"], weights: Float[Array, " n"], axis_name: str | None = None
+) -> Float[Array, " d"]:
     """Mean of the rows; `weights` sum to one.
 
     It is taken relative to the first row: far from the origin a plain sum loses the digits
     that hold the spread, and a constant column would come out with a spread that is not 0.
     """
-    origin = points[0]
-    return origin + product(weights, points - origin[None])
+    origin = first_row(points, axis_name)
+    return origin + total(product(weights, points - origin[None]), axis_name)
 
 
 def weighted_covariance(
-    points: Float[Array, "n d"], weights: Float[Array, " n"], mean: Float[Array, " d"]
+    points: Float[Array, "n d"],
+    weights: Float[Array, " n"],
+    mean: Float[Array, " d"],
+    axis_name: str | None = None,
 ) -> Float[Array, "d d"]:
     """Unbiased covariance, `sum w y y^T / (1 - sum w^2)`; `weights` sum to one.
 
@@ -32,17 +43,25 @@ def weighted_covariance(
     as in `numpy.cov(aweights=)` and `scipy.stats.gaussian_kde`.
     """
     centred = points - mean[None]
-    return product(centred.T * weights[None], centred) / (1 - jnp.sum(weights**2))
+    scatter = product(centred.T * weights[None], centred)
+    scatter, squares = total((scatter, jnp.sum(weights**2)), axis_name)
+    return scatter / (1 - squares)
 
 
-def effective_sample_size(weights: Float[Array, " n"]) -> Float[Array, ""]:
+def effective_sample_size(
+    weights: Float[Array, " n"], axis_name: str | None = None
+) -> Float[Array, ""]:
     """Kish's `(sum w)^2 / sum w^2`."""
-    return jnp.sum(weights) ** 2 / jnp.sum(weights**2)
+    mass, squares = total((jnp.sum(weights), jnp.sum(weights**2)), axis_name)
+    return mass**2 / squares
 
 
-def constant_columns(points: Float[Array, "n d"]) -> Bool[Array, " d"]:
+def constant_columns(
+    points: Float[Array, "n d"], axis_name: str | None = None
+) -> Bool[Array, " d"]:
     """Which columns never change."""
-    return jnp.all(points == points[:1], axis=0)
+    same = points == first_row(points, axis_name)[None]
+    return everywhere(jnp.all(same, axis=0), axis_name)
 
 
 def whitening(

@@ -6,79 +6,76 @@ passes do, from the bracket of a sample. Sorting to read one entry is 10 to 30 t
 XLA's CPU backend; this works under jit and vmap, on any device, in O(1) extra memory.
 """
 
-from collections.abc import Callable
+import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Integer, Real
+from jaxtyping import Array, ArrayLike, Float, Integer
+
+from estimators._core._collect import everywhere, greatest, least, total
 
 
-@jax.jit
-def order_statistic(values: Float[Array, " n"], rank: Integer[ArrayLike, ""]) -> Float[Array, ""]:
+@functools.partial(jax.jit, static_argnames="axis_name")
+def order_statistic(
+    values: Float[Array, " n"], rank: Integer[ArrayLike, ""], *, axis_name: str | None = None
+) -> Float[Array, ""]:
     """The `rank`-th smallest of `values`, counted from 1.
 
     Returns -inf for a rank below 1, +inf for a rank above n: no such value exists, and the
     only bound that holds is the infinite one. NaN among the values gives NaN. The
-    derivative is that of the value found (the mean, where several are equal).
+    derivative is that of the value found (the mean, where several are equal). Inside
+    `jax.shard_map`, `axis_name` is the mesh axis over which the values are split: one all-reduce
+    of four counts a pass.
     """
     n, rank = values.shape[0], jnp.asarray(rank)
-    found = _select(values, rank) if n else jnp.inf
+    n = n if axis_name is None else n * jax.lax.axis_size(axis_name)
+    found = _select(values, rank, n, axis_name) if n else jnp.inf
     found = jnp.where(rank > n, jnp.inf, jnp.where(rank < 1, -jnp.inf, found))
-    return _with_derivative(jnp.where(jnp.isnan(values).any(), jnp.nan, found), values)
+    known = everywhere(~jnp.isnan(values).any(), axis_name)
+    return _with_derivative(jnp.where(known, found, jnp.nan), values, axis_name)
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnames="axis_name")
 def grouped_order_statistics(
-    values: Float[Array, " n"], groups: Integer[Array, " n"], ranks: Integer[Array, " groups"]
+    values: Float[Array, " n"],
+    groups: Integer[Array, " n"],
+    ranks: Integer[Array, " groups"],
+    *,
+    axis_name: str | None = None,
 ) -> Float[Array, " groups"]:
     """In each group the order statistic of its own rank; see `order_statistic`.
 
     All groups are searched together, digit by digit: 8 or 16 passes of one scattered count
     each, in O(n + groups) memory. A value whose group is not 0 to `len(ranks) - 1` belongs to
-    none.
+    none. `axis_name` is as in `order_statistic`.
     """
     count = ranks.shape[0]
     known = (groups >= 0) & (groups < count)
     groups = jnp.where(known, groups, count)
 
     def per_group(array):
-        return jax.ops.segment_sum(array, groups, count + 1)[:-1]
+        return total(jax.ops.segment_sum(array, groups, count + 1)[:-1], axis_name)
 
     sizes = per_group(jnp.ones_like(groups, jnp.int32))
     invalid = per_group(jnp.isnan(values).astype(jnp.int32)) > 0
-    found = _smallest_of_groups(values, groups, jnp.clip(ranks, 1, jnp.maximum(sizes, 1)))
+    wanted = jnp.clip(ranks, 1, jnp.maximum(sizes, 1))
+    found = _smallest_of_groups(values, groups, wanted, axis_name)
     found = jnp.where(ranks > sizes, jnp.inf, jnp.where(ranks < 1, -jnp.inf, found))
-    return _with_derivatives(jnp.where(invalid, jnp.nan, found), values, groups)
+    return _with_derivatives(jnp.where(invalid, jnp.nan, found), values, groups, axis_name)
 
 
-@jax.jit
-def weighted_quantile(
-    values: Float[Array, " n"], weights: Float[Array, " n"], mass: Real[ArrayLike, ""]
-) -> Float[Array, ""]:
-    """The smallest v among `values` with `sum(weights[values <= v]) >= mass`.
-
-    `mass` is in the unit of the weights. Returns +inf where even all the weights together
-    do not reach it. NaN among the values or the weights gives NaN. The derivative is that
-    of the value found, in `values`; it is zero in the weights and the mass.
-    """
-    mass = jnp.asarray(mass)
-    found = _smallest(values, lambda below: jnp.sum(jnp.where(below, weights, 0)) >= mass)
-    found = jnp.where(jnp.sum(weights) < mass, jnp.inf, found)
-    invalid = jnp.isnan(values).any() | jnp.isnan(weights).any() | jnp.isnan(mass)
-    return _with_derivative(jnp.where(invalid, jnp.nan, found), values)
-
-
-@jax.custom_jvp
-def _with_derivative(found, values):
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _with_derivative(found, values, axis_name):
     return found.astype(values.dtype)
 
 
 @_with_derivative.defjvp
-def _with_derivative_jvp(primals, tangents):
+def _with_derivative_jvp(axis_name, primals, tangents):
     # The bits were found by counting, which has no derivative; the value is one of `values`.
-    found = _with_derivative(*primals)
+    found = _with_derivative(*primals, axis_name)
     share = (primals[1] == found).astype(found.dtype)
-    return found, jnp.sum(share / jnp.maximum(jnp.sum(share), 1) * tangents[1])
+    equal = total(jnp.sum(share), axis_name)
+    return found, total(jnp.sum(share / jnp.maximum(equal, 1) * tangents[1]), axis_name)
 
 
 SAMPLE = 256
@@ -86,9 +83,9 @@ GUESSES = 4  # a pass; one that counts below four numbers takes as long as one f
 SEARCHED = 10  # passes; where values are left that these have not told apart, many are equal
 
 
-def _select(values, rank):
+def _select(values, rank, n, axis_name):
     """The value whose rank it is, by narrowing a bracket until it holds one."""
-    values, n = jax.lax.stop_gradient(values), values.shape[0]
+    values = jax.lax.stop_gradient(values)
     lowest, highest = _ordered(jnp.asarray([-jnp.inf, jnp.inf], values.dtype))
     one = jnp.asarray(1, lowest.dtype)
 
@@ -97,7 +94,7 @@ def _select(values, rank):
         low, high, below, reached = bracket
         inside = (guesses > low) & (guesses < high)
         guesses = jnp.where(inside, guesses, low + (high - low) // 2)
-        counts = _counts_up_to(values, _unordered(guesses, values.dtype))
+        counts = total(_counts_up_to(values, _unordered(guesses, values.dtype)), axis_name)
         enough = counts >= rank
         return (
             jnp.max(jnp.where(enough, low, guesses)),
@@ -121,7 +118,8 @@ def _select(values, rank):
         # To the values within: one that is there many times is then all that is left.
         step, (low, high, *counts) = state
         above = jnp.where(values >= _unordered(low + one, values.dtype), values, jnp.inf)
-        bracket = _ordered(jnp.min(above)[None])[0] - one, largest(high), *counts
+        next_one = least(jnp.min(above), axis_name)
+        bracket = _ordered(next_one[None])[0] - one, largest(high), *counts
         parts = jnp.arange(1, GUESSES + 1) / (GUESSES + 1)
         return step + 1, narrow(bracket, within(bracket, parts))
 
@@ -132,7 +130,7 @@ def _select(values, rank):
 
     def largest(high):
         up_to = jnp.where(values <= _unordered(high, values.dtype), values, -jnp.inf)
-        return _ordered(jnp.max(up_to)[None])[0]
+        return _ordered(greatest(jnp.max(up_to), axis_name)[None])[0]
 
     def until(steps):
         def unfinished(state):
@@ -142,7 +140,7 @@ def _select(values, rank):
         return unfinished
 
     bracket = lowest - one, highest, jnp.zeros((), jnp.int32), jnp.asarray(n, jnp.int32)
-    state = jnp.asarray(0), narrow(bracket, _ordered(_guesses(values, rank)))
+    state = jnp.asarray(0), narrow(bracket, _ordered(_guesses(values, rank / n, axis_name)))
     state = jax.lax.while_loop(until(SEARCHED), search, state)
     # NaN is in no bracket: then, and only then, it is not the bits that end this.
     state = jax.lax.while_loop(until(SEARCHED + jnp.iinfo(one.dtype).bits), snap, state)
@@ -161,39 +159,42 @@ def _add(left, right):
     return tuple(a + b for a, b in zip(left, right, strict=True))
 
 
-def _guesses(values, rank):
+def _guesses(values, share, axis_name):
     """Numbers about the one sought, which need not be right."""
     n = values.shape[0]
     if n < 64 * SAMPLE:  # to sort a sample takes longer than it saves
-        return jnp.linspace(jnp.min(values), jnp.max(values), GUESSES)
+        lowest, highest = jnp.min(values), jnp.max(values)
+        return jnp.linspace(least(lowest, axis_name), greatest(highest, axis_name), GUESSES)
     sample = jnp.sort(values[:: n // SAMPLE][:SAMPLE])
-    place = rank / n * SAMPLE
-    error = jnp.sqrt(jnp.maximum(place * (1 - rank / n), 0)) + 1
+    place = share * SAMPLE
+    error = jnp.sqrt(jnp.maximum(place * (1 - share), 0)) + 1
     places = (place + jnp.asarray([-2.5, -0.7, 0.7, 2.5]) * error).astype(jnp.int32)
-    return sample[jnp.clip(places, 0, SAMPLE - 1)]
+    guesses = sample[jnp.clip(places, 0, SAMPLE - 1)]
+    return guesses if axis_name is None else jax.lax.pmean(guesses, axis_name)
 
 
-@jax.custom_jvp
-def _with_derivatives(found, values, groups):
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _with_derivatives(found, values, groups, axis_name):
     return found.astype(values.dtype)
 
 
 @_with_derivatives.defjvp
-def _with_derivatives_jvp(primals, tangents):
-    found = _with_derivatives(*primals)
+def _with_derivatives_jvp(axis_name, primals, tangents):
+    found = _with_derivatives(*primals, axis_name)
     _, values, groups = primals
     count = found.shape[0]
     # The group past the end is that of values that belong to none.
     share = (values == jnp.append(found, jnp.nan)[groups]).astype(found.dtype)
-    total = jax.ops.segment_sum(share, groups, count + 1)
+    equal = jax.ops.segment_sum(share, groups, count + 1)
     moved = jax.ops.segment_sum(share * tangents[1], groups, count + 1)
-    return found, (moved / jnp.maximum(total, 1))[:-1]
+    equal, moved = total((equal, moved), axis_name)
+    return found, (moved / jnp.maximum(equal, 1))[:-1]
 
 
 DIGIT = 4  # bits; 8 are no faster and need 16 times the memory
 
 
-def _smallest_of_groups(values, groups, ranks):
+def _smallest_of_groups(values, groups, ranks, axis_name):
     """Radix selection: of each group's candidates, the next digit is counted, and one is kept."""
     keys, base = _ordered(values), 1 << DIGIT
     bits, count = jnp.iinfo(keys.dtype).bits, ranks.shape[0]
@@ -208,7 +209,7 @@ def _smallest_of_groups(values, groups, ranks):
         alive = (keys >> shift >> digit_bits) == (own >> shift >> digit_bits)
         digit = (keys >> shift & jnp.asarray(base - 1, keys.dtype)).astype(jnp.int32)
         cell = jnp.where(alive & (groups < count), groups * base + digit, count * base)
-        counts = jnp.zeros(count * base + 1, jnp.int32).at[cell].add(1)
+        counts = total(jnp.zeros(count * base + 1, jnp.int32).at[cell].add(1), axis_name)
         reached = jnp.cumsum(counts[:-1].reshape(count, base), 1)
         below = reached < left[:, None]
         passed = jnp.max(jnp.where(below, reached, 0), 1)
@@ -217,20 +218,6 @@ def _smallest_of_groups(values, groups, ranks):
     start = jnp.zeros(count, keys.dtype), ranks.astype(jnp.int32)
     prefix, _ = jax.lax.fori_loop(0, bits // DIGIT, step, start)
     return _unordered(prefix, values.dtype)
-
-
-def _smallest(values, enough: Callable) -> Float[Array, ""]:
-    """The smallest value v for which `enough(values <= v)`, by bisection on the bits."""
-    keys = _ordered(values)
-    bits = jnp.iinfo(keys.dtype).bits
-
-    def step(i, low):
-        # `low` holds the bits found so far. Were the next one 0, the key would lie at or
-        # below `low` with every later bit set.
-        bit = jnp.asarray(1, keys.dtype) << (bits - 1 - i).astype(keys.dtype)
-        return jnp.where(enough(keys <= (low | (bit - 1))), low, low | bit)
-
-    return _unordered(jax.lax.fori_loop(0, bits, step, jnp.zeros((), keys.dtype)), values.dtype)
 
 
 def _ordered(values):

@@ -1,18 +1,22 @@
 """A conformal quantile for each group: coverage within every group, not only on average."""
 
+import functools
 from fractions import Fraction
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from estimators._core import checks, grouped_order_statistics
+from estimators._core._collect import total
 from estimators.conformal._quantile import as_scores, rank_table
+from estimators.sharding import Placement, Rows, values_like
 
 
 def grouped_conformal_quantiles(
-    scores: Real[ArrayLike, " n"],
-    groups: Int[ArrayLike, " n"],
+    scores: Real[ArrayLike, " n"] | Rows,
+    groups: Int[ArrayLike, " n"] | Rows,
     coverage: float | Fraction,
     *,
     count: int | None = None,
@@ -23,9 +27,10 @@ def grouped_conformal_quantiles(
     group is too small for that. It is `conformal_quantile` of each group, in one pass.
 
     Args:
-        scores: `(n,)`, float32 or float64.
+        scores: `(n,)`, float32 or float64. Or `sharding.Rows`, which stay on their devices.
         groups: `(n,)`, the group of each, 0 to `count - 1`. It may depend on the features, not
-            on the outcome; for coverage given the outcome's class it may be that class.
+            on the outcome; for coverage given the outcome's class it may be that class. Split as
+            scores are, where these are `Rows`.
         coverage: in (0, 1), a number.
         count: number of groups; None takes the largest group and one more. It is needed inside
             `jax.jit`, where groups are not known.
@@ -49,9 +54,32 @@ def grouped_conformal_quantiles(
     When it fails: many small groups give wide sets, or infinite ones; `calibration_size` says
     how many rows each needs.
     """
+    if isinstance(scores, Rows):
+        return _of_rows(scores, groups, coverage, count)
     scores = as_scores("scores", scores)
     groups, count = as_groups("groups", groups, scores.shape[0], count)
     return grouped_order_statistics(scores, groups, group_ranks(groups, count, coverage))
+
+
+def _of_rows(scores: Rows, groups, coverage, count: int | None) -> Float[Array, " groups"]:
+    values = as_scores("scores", scores.values)
+    own = values_like("groups", groups, "scores", scores)
+    own, count = as_groups("groups", own, values.shape[0], count)
+    table = jnp.asarray(rank_table(scores.placement.count, coverage))
+    return _over_mesh(scores.placement, (values, own), table, count)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _over_mesh(placement: Placement, mine, table, count: int):
+    axis = placement.layout.axis
+
+    def local(mine, table):
+        (values, groups), number = mine
+        groups = jnp.where(number >= 0, groups, count)  # what fills up belongs to none
+        sizes = total(jnp.bincount(groups, length=count), axis)
+        return grouped_order_statistics(values, groups, table[sizes], axis_name=axis)
+
+    return placement.layout.run(local, (mine, placement.number), table, placement.layout.whole)
 
 
 def group_ranks(

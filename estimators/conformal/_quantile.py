@@ -10,6 +10,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from estimators._core import checks, order_statistic
+from estimators.conformal._blocks import order_statistic_of_blocks
+from estimators.sharding import Rows
+from estimators.sharding._blocks import Blocks
 
 
 def conformal_rank(n: int, coverage: float | np.floating | Fraction) -> int:
@@ -73,7 +76,7 @@ def calibration_size(coverage: float | np.floating | Fraction) -> int:
 
 
 def conformal_quantile(
-    scores: Real[ArrayLike, " n"], coverage: Fraction | Real[ArrayLike, ""]
+    scores: Real[ArrayLike, " n"] | Rows | Blocks, coverage: Fraction | Real[ArrayLike, ""]
 ) -> Float[Array, ""]:
     """The smallest threshold that a new exchangeable score stays below with `coverage`.
 
@@ -82,7 +85,9 @@ def conformal_quantile(
     scores are distinct (Vovk, Gammerman & Shafer 2005; Lei et al. 2018, theorem 2.2).
 
     Args:
-        scores: `(n,)`, float32 or float64. An infinite score counts as what it is.
+        scores: `(n,)`, float32 or float64. An infinite score counts as what it is. Or
+            `sharding.Rows` of them, which stay on their devices; or `sharding.Blocks`, which are
+            read one to three times.
         coverage: in (0, 1). A Python number gives the exact rank. A traced array (inside
             jit or vmap) is ranked in floating point, with a tolerance of a few units of
             its rounding: exact up to about n = 1e5 in float32.
@@ -99,11 +104,35 @@ def conformal_quantile(
         >>> float(conformal.conformal_quantile(jnp.arange(1.0, 9.0), 0.9))
         inf
     """
-    scores = as_scores("scores", scores)
-    n = scores.shape[0]
-    if not checks.is_concrete(coverage):
-        return order_statistic(scores, _traced_rank(n, coverage))
-    return order_statistic(scores, conformal_rank(n, _as_number(coverage)))
+    if isinstance(scores, Blocks):
+        if not checks.is_concrete(coverage):
+            raise ValueError("coverage must be known where scores are Blocks; it is traced by jax")
+        number = _as_number(coverage)
+        return order_statistic_of_blocks(scores, lambda n: conformal_rank(n, number))
+    rows = scores if isinstance(scores, Rows) else None
+    scores = as_scores("scores", scores if rows is None else rows.values)
+    n = scores.shape[0] if rows is None else rows.placement.count
+    if checks.is_concrete(coverage):
+        rank = conformal_rank(n, _as_number(coverage))
+    else:
+        rank = _traced_rank(n, coverage)
+    if rows is None:
+        return order_statistic(scores, rank)
+    return _over_mesh(Rows(scores, rows.placement), jnp.asarray(rank))
+
+
+@jax.jit
+def _over_mesh(scores: Rows, rank):
+    """The order statistic of scores that stay on their devices."""
+    layout = scores.layout
+
+    def local(mine, rank):
+        values, number = mine
+        # What fills up comes last; a rank above all that are real asks for infinity itself.
+        values = jnp.where(number >= 0, values, jnp.inf)
+        return order_statistic(values, rank, axis_name=layout.axis)
+
+    return layout.run(local, (scores.values, scores.placement.number), rank, layout.whole)
 
 
 def _as_number(coverage: Any) -> Any:
@@ -127,6 +156,8 @@ def as_scores(name: str, scores) -> Float[Array, " n"]:
     if scores.ndim != 1:
         raise ValueError(f"{name} must have shape (n,); got shape {scores.shape}")
     if checks.is_concrete(scores) and checks.holds(lambda s: jnp.isnan(s).any(), scores):
+        if not scores.is_fully_addressable:
+            raise ValueError(f"{name} must not be NaN; on one of the processes some are")
         count = int(np.isnan(np.asarray(scores)).sum())
         raise ValueError(f"{name} must not be NaN; {count} of {scores.shape[0]} are")
     return scores

@@ -18,6 +18,7 @@ from estimators._core import (
     weighted_mean,
     whitening,
 )
+from estimators._core._collect import Part, everywhere
 from estimators.density import _bandwidth
 from estimators.density._fitted import FittedKDE, KDEInfo
 from estimators.density._forms import _learn, _widths
@@ -56,19 +57,27 @@ class Form(NamedTuple):
 @jax.jit
 def fit(spec, points, weights) -> FittedKDE:
     """Fit every specification but "auto"."""
-    weights = normalised(weights)
+    return fit_part(spec, points, weights, None)
+
+
+def fit_part(spec, points, weights, part: Part | None) -> FittedKDE:
+    """The same; inside `jax.shard_map`, `part` says which of all rows this device has."""
+    axis = None if part is None else part.axis_name
+    weights = normalised(weights, axis)
     if not isinstance(spec.bandwidth, Choice):
-        standard, form, definite = _by_number(spec, points, weights)
-        fitted = assemble(points, weights, standard, form, bandwidth=spec.bandwidth)
-        return _with_status(fitted, points, weights, definite=definite)
-    standard = standardise(points, weights)
-    form, definite, found = _by_rule(spec, points, weights, standard)
-    fitted = assemble(points, weights, standard, form)
-    varies = ~jnp.any(constant_columns(points))
-    return _with_status(fitted, points, weights, varies=varies, definite=definite, found=found)
+        standard, form, definite = _by_number(spec, points, weights, axis)
+        fitted = assemble(points, weights, standard, form, bandwidth=spec.bandwidth, axis=axis)
+        return _with_status(fitted, points, weights, definite=definite, axis=axis)
+    standard = standardise(points, weights, axis)
+    form, definite, found = _by_rule(spec, points, weights, standard, part)
+    fitted = assemble(points, weights, standard, form, axis=axis)
+    varies = ~jnp.any(constant_columns(points, axis))
+    return _with_status(
+        fitted, points, weights, varies=varies, definite=definite, found=found, axis=axis
+    )
 
 
-def _by_number(spec, points, weights) -> tuple[Standardised, Form, Bool[Array, ""]]:
+def _by_number(spec, points, weights, axis) -> tuple[Standardised, Form, Bool[Array, ""]]:
     d = points.shape[1]
     bandwidth = spec.bandwidth.astype(points.dtype)
     if bandwidth.ndim == 2:
@@ -76,7 +85,7 @@ def _by_number(spec, points, weights) -> tuple[Standardised, Form, Bool[Array, "
     else:
         factor = jnp.diag(jnp.broadcast_to(bandwidth, (d,)))
         definite = jnp.all(bandwidth > 0)
-    location, one = weighted_mean(points, weights), jnp.ones((), points.dtype)
+    location, one = weighted_mean(points, weights, axis), jnp.ones((), points.dtype)
     eye = jnp.eye(d, dtype=points.dtype)
     standard = Standardised(points - location[None], location, jnp.ones(d, points.dtype), eye)
     white = unscale(standard.values, factor)
@@ -86,9 +95,12 @@ def _by_number(spec, points, weights) -> tuple[Standardised, Form, Bool[Array, "
     return standard, form, definite
 
 
-def _by_rule(spec, points, weights, standard) -> tuple[Form, Bool[Array, ""], Bool[Array, ""]]:
+def _by_rule(
+    spec, points, weights, standard, part
+) -> tuple[Form, Bool[Array, ""], Bool[Array, ""]]:
     d = points.shape[1]
-    rule, size, log_weights = spec.bandwidth.name, effective_sample_size(weights), jnp.log(weights)
+    size = effective_sample_size(weights, None if part is None else part.axis_name)
+    rule, log_weights = spec.bandwidth.name, jnp.log(weights)
     learned, moves = spec.covariance in STRUCTURES, spec.centres == "shrunken"
     # What is learned starts from the diagonal, which is never singular.
     shape, cholesky, definite = shape_factor(
@@ -117,10 +129,11 @@ def _by_rule(spec, points, weights, standard) -> tuple[Form, Bool[Array, ""], Bo
     else:
         if rule == "loo":
             data = (log_weights, factor, widths, spec.kernel)
-            factor, steps, last = _bandwidth.leave_one_out(white, *data)
+            factor, steps, last = _bandwidth.leave_one_out(white, *data, part)
             found = last <= 1e-3
+            sample = _bandwidth.sample(white, log_weights, widths, spec.kernel, part)
             log_likelihood = _bandwidth.leave_one_out_log_likelihood(
-                jnp.log(factor), white, log_weights, widths, spec.kernel
+                jnp.log(factor), sample
             ) - jnp.sum(jnp.log(jnp.diagonal(cholesky)))
         # The centres keep what variance the kernel leaves: the estimate has that of the data.
         kept = jnp.sqrt(jnp.maximum(1 - factor**2, 0)) if moves else 1.0
@@ -143,7 +156,7 @@ def _relative_widths(rule: str, white, points, weights, bandwidth):
     return None
 
 
-def assemble(points, weights, standard, form: Form, *, bandwidth=None) -> FittedKDE:
+def assemble(points, weights, standard, form: Form, *, bandwidth=None, axis=None) -> FittedKDE:
     """The fitted density of a form; its covariance in data units is `bandwidth` unless given."""
     move, cholesky = form.kernels
     factor = standard.scale[:, None] * cholesky
@@ -156,7 +169,7 @@ def assemble(points, weights, standard, form: Form, *, bandwidth=None) -> Fitted
         bandwidth = product(factor, factor.T)
     d = points.shape[1]
     info = KDEInfo(
-        effective_sample_size=effective_sample_size(weights),
+        effective_sample_size=effective_sample_size(weights, axis),
         factor=form.factor,
         shrinkage=jnp.trace(move) / d,
         log_likelihood=form.log_likelihood - jnp.sum(jnp.log(standard.scale)),
@@ -174,6 +187,7 @@ def assemble(points, weights, standard, form: Form, *, bandwidth=None) -> Fitted
         factor=factor,
         kernel=form.kernel,
         info=info,
+        placement=None,
     )
 
 
@@ -185,10 +199,12 @@ def _with_status(
     varies: Bool[ArrayLike, ""] = True,
     definite: Bool[ArrayLike, ""] = True,
     found: Bool[ArrayLike, ""] = True,
+    axis: str | None = None,
 ) -> FittedKDE:
     finite = jnp.all(jnp.isfinite(points)) & jnp.all(weights >= 0)  # NaN is not
     # Coordinates in units of the kernel must tell neighbours apart.
     wide = jnp.max(jnp.abs(fitted.points)) * jnp.finfo(points.dtype).eps < 0.1
+    finite, wide = everywhere(finite, axis), everywhere(wide, axis)
     problems = [(~finite, NOT_FINITE), (~jnp.asarray(varies), CONSTANT_COLUMN)]
     problems += [(~jnp.asarray(definite), SINGULAR), (~jnp.asarray(found), NO_BANDWIDTH)]
     problems += [(~wide, TOO_NARROW)]

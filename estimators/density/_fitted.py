@@ -7,16 +7,19 @@ are arrays beside the points. Marginals and conditionals of it are of the same k
 
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
 
 from estimators._core import Fitted, Stored, checks, whiten
 from estimators._core._log_sum_exp import anywhere
+from estimators.density import _mesh
 from estimators.density._forms._selection import Selection
 from estimators.density._kernels import Gaussian, Kernel
 from estimators.density._labels import remaining_log_weight, row_labels
 from estimators.density._sum import log_kernel_density
+from estimators.sharding import Placement, Rows
 
 # Where rounding could exceed this many nats, distances are differences: two to ten times slower.
 TOLERANCE = {"float32": 1e-2, "float64": 1e-10}
@@ -66,6 +69,8 @@ class FittedKDE(Fitted):
         factor: `(d, d)`, lower Cholesky factor of the kernel's covariance.
         kernel: the kernel's shape.
         info: diagnostics, see `KDEInfo`.
+        placement: how the rows lie on devices, where `sharding.Rows` were fitted; else None.
+            Points that only fill up have a log weight of -inf.
     """
 
     bandwidth: Float[Array, "..."]
@@ -77,12 +82,14 @@ class FittedKDE(Fitted):
     factor: Float[Array, "d d"]
     kernel: Kernel
     info: KDEInfo
+    placement: Placement | None
 
     def log_density(self, x: Real[ArrayLike, "*batch d"]) -> Float[Array, "*batch"]:
         """Log density at `x`, `(*batch, d) -> (*batch,)`, in nats a unit of volume.
 
         Memory is O(block), whatever the number of points. It stays finite far in the tails,
-        except under the compact kernels, where it is -inf out of their reach.
+        except under the compact kernels, where it is -inf out of their reach. Where the points
+        are split over devices each sums its own, and two all-reduces join them.
 
         Raises:
             ValueError: if the last axis is not d, or (outside jit) `x` is not finite. Inside
@@ -110,13 +117,24 @@ class FittedKDE(Fitted):
         """
         return _rounding_error(self)
 
-    def leave_one_out_log_density(self) -> Float[Array, " rows"]:
-        """Log density of each fitted row given all the others, `(n,)`.
+    def leave_one_out_log_density(self) -> Float[Array, " rows"] | Rows:
+        """Log density of each fitted row given all the others, `(n,)`; of `Rows`, as `Rows`.
 
         Rows equal to the one left out are left out with it; -inf where none differs.
         Costs n^2 kernel evaluations in O(block) memory.
         """
         return _leave_one_out(self)
+
+    def gather(self) -> "FittedKDE":
+        """The same density with its points whole on every device, where they were split.
+
+        What is not for split points (`regime`, conditionals, `approximate`, ...) takes this.
+        """
+        if self.placement is None:
+            return self
+        points, log_weights = Rows((self.points, self.log_weights), self.placement).gather()
+        where = lambda f: (f.points, f.log_weights, f.placement)  # noqa: E731
+        return eqx.tree_at(where, self, (points, log_weights, None))
 
     def sample(self, n: int, *, key: Key[Array, ""]) -> Float[Array, "n d"]:
         """Draw `n` independent rows from the estimate."""
@@ -126,6 +144,13 @@ class FittedKDE(Fitted):
 
 def kernel_sum(fitted: FittedKDE, queries: Float[Array, "m d"], **labels) -> Float[Array, " m"]:
     """Log of the weighted sum of normalised kernels at whitened queries, in whitened units."""
+    if fitted.placement is None:
+        return sum_of_part(fitted, queries, **labels)
+    return _mesh.kernel_sum(sum_of_part, fitted, queries)
+
+
+def sum_of_part(fitted: FittedKDE, queries, **labels):
+    """`kernel_sum` over the points of one device."""
 
     def evaluate(by_differences):
         return log_kernel_density(
@@ -186,6 +211,15 @@ def _score(fitted: FittedKDE, x):
 
 @jax.jit
 def _leave_one_out(fitted: FittedKDE):
+    if fitted.placement is None:
+        return leave_one_out(fitted)
+    labels = row_labels(fitted.points)
+    value = _mesh.leave_one_out(sum_of_part, fitted, labels) - log_volume(fitted)
+    return Rows(value, fitted.placement)
+
+
+def leave_one_out(fitted: FittedKDE) -> Float[Array, " rows"]:
+    """`leave_one_out_log_density` of points that are not split."""
     rows = rows_of(fitted)
     labels = row_labels(rows)
     # A row may own several centres (one a scale): they lie in as many copies of the rows.
@@ -208,8 +242,13 @@ def _sample(fitted: FittedKDE, n, key):
 
 
 def as_fitted(name: str, fitted) -> FittedKDE:
-    """Check that something is a fitted kernel density estimate."""
+    """Check that something is a fitted kernel density estimate whose points are not split."""
     if isinstance(fitted, FittedKDE):
+        if fitted.placement is not None:
+            raise ValueError(
+                f"{name} must have its points on one device; they are split over "
+                f"{fitted.placement.layout.devices}. Write {name}.gather()"
+            )
         return fitted
     hint = "; write KDE(...).fit(points)" if type(fitted).__name__ == "KDE" else ""
     raise ValueError(f"{name} must be a FittedKDE; got {type(fitted).__name__}{hint}")

@@ -1,6 +1,7 @@
 """Kernel density estimation: `KDE(bandwidth).fit(points) -> FittedKDE`."""
 
 from collections.abc import Sequence
+from typing import overload
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -8,10 +9,14 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Choice, Spec, checks, constant_columns
-from estimators.density import _fit
+from estimators.density import _fit, _mesh
+from estimators.density._blocks._fit_blocks import fit_blocks
+from estimators.density._blocks._fitted_blocks import FittedBlockKDE
 from estimators.density._fitted import FittedKDE
 from estimators.density._forms._auto import fit_auto
 from estimators.density._kernels import Epanechnikov, Gaussian, Kernel, TopHat
+from estimators.sharding import Rows
+from estimators.sharding._blocks import Blocks
 
 RULES = ("scott", "silverman", "loo", "sheather-jones", "biroli-mezard", "auto")
 COVARIANCES = ("full", "diagonal", "isotropic", "learned-diagonal", "learned")
@@ -142,14 +147,32 @@ class KDE(Spec):
                 f"got {self.kernel!r}. Use 'scott', a number, or another kernel"
             )
 
+    @overload
     def fit(
-        self, points: Real[ArrayLike, "n d"], weights: Real[ArrayLike, " n"] | None = None
-    ) -> FittedKDE:
+        self,
+        points: Real[ArrayLike, "n d"] | Rows,
+        weights: Real[ArrayLike, " n"] | Rows | None = None,
+    ) -> FittedKDE: ...
+
+    @overload
+    def fit(
+        self, points: Blocks, weights: Real[ArrayLike, " n"] | Blocks | None = None
+    ) -> FittedBlockKDE: ...
+
+    def fit(
+        self,
+        points: Real[ArrayLike, "n d"] | Rows | Blocks,
+        weights: Real[ArrayLike, " n"] | Rows | Blocks | None = None,
+    ) -> FittedKDE | FittedBlockKDE:
         """Fit to `points`, one row a sample.
 
         Args:
-            points: `(n, d)`, float32 or float64; n >= 2 for the rules, n >= 8 for "auto".
-            weights: `(n,)`, not negative; scaled to sum to one. None means equal.
+            points: `(n, d)`, float32 or float64; n >= 2 for the rules, n >= 8 for "auto". Or
+                `sharding.Rows`, for a number, a matrix, "scott", "silverman", "biroli-mezard"
+                and "loo". Or `sharding.Blocks`, for the same without "loo"; what is fitted to
+                them reads them anew at each call.
+            weights: `(n,)`, not negative; scaled to sum to one. None means equal. With `Rows`
+                they are split alike.
 
         Raises:
             ValueError: for shapes that do not fit, values that are not finite, a constant
@@ -157,11 +180,15 @@ class KDE(Spec):
                 Inside jit these values give `info.status` and a density that is NaN;
                 "auto", whose choice decides what arrays there are, is refused there.
         """
+        if isinstance(points, Blocks):
+            return fit_blocks(self, points, weights)
         given = None if isinstance(self.bandwidth, Choice) else self.bandwidth.shape
         rule = None if given is not None else self.bandwidth.name
         at_least = 1 if rule is None else 8 if rule == "auto" else 2
-        points = checks.as_points("points", points, at_least=at_least)
-        n, d = points.shape
+        split = isinstance(points, Rows)
+        rows = points.values if split else points
+        array = checks.as_points("points", rows, at_least=at_least)
+        n, d = array.shape
         if given is not None and given not in ((), (d,), (d, d)):
             raise ValueError(
                 f"bandwidth must have shape (), ({d},) or ({d}, {d}) for points of {d} "
@@ -172,12 +199,15 @@ class KDE(Spec):
                 "bandwidth 'sheather-jones' must have points of one column; got shape "
                 f"{points.shape}. For several columns use 'loo'"
             )
-        weights = checks.as_weights("weights", weights, n, points.dtype)
-        if rule == "auto":
-            return _fit_auto(points, weights)
-        fitted = _fit.fit(self, points, weights)
+        if split:
+            fitted = _mesh.fit(self, Rows(array, points.placement), weights)
+        else:
+            weights = checks.as_weights("weights", weights, n, array.dtype)
+            if rule == "auto":
+                return _fit_auto(array, weights)
+            fitted = _fit.fit(self, array, weights)
         if checks.is_concrete(fitted.info.status):
-            _refuse(int(fitted.info.status), points, rule)
+            _refuse(int(fitted.info.status), array, rule)
         return fitted
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from estimators._core import runs
+from estimators._core._collect import total
 
 
 def row_labels(points: Float[Array, "n d"]) -> Int[Array, " n"]:
@@ -20,7 +21,8 @@ def row_labels(points: Float[Array, "n d"]) -> Int[Array, " n"]:
         state = (state ^ (state >> 13)) * jnp.uint32(0xC2B2AE35)
         return state ^ (state >> 16), None
 
-    seed = jnp.full(points.shape[0], 0x9E3779B9, jnp.uint32)
+    # Not a constant: inside `jax.shard_map` the carry must vary over devices as the points do.
+    seed = 0 * bits[:, 0] + jnp.uint32(0x9E3779B9)
     return jax.lax.bitcast_convert_type(jax.lax.scan(mix, seed, bits.T)[0], jnp.int32)
 
 
@@ -35,13 +37,29 @@ def first_of_equal_rows(
 
 
 def remaining_log_weight(
-    query_labels: Int[Array, " m"], labels: Int[Array, " n"], log_weights: Float[Array, " n"]
+    query_labels: Int[Array, " m"],
+    labels: Int[Array, " n"],
+    log_weights: Float[Array, " n"],
+    axis_name: str | None = None,
 ) -> Float[Array, " m"]:
     """Log of the weight that is left when the points of a query's own label are left out.
 
     `log_weights` are of weights that sum to one. By a sort, not by a pass over the pairs.
     Where nothing is left it is a large negative number: the sum itself is -inf there.
     """
+    own = total(weight_of_labels(query_labels, labels, log_weights), axis_name)
+    return log_of_rest(own)
+
+
+def log_of_rest(own: Float[Array, " m"]) -> Float[Array, " m"]:
+    """Log of one less a weight, and no less than the rounding of one."""
+    return jnp.log(jnp.maximum(1 - own, jnp.finfo(own.dtype).eps))
+
+
+def weight_of_labels(
+    query_labels: Int[Array, " m"], labels: Int[Array, " n"], log_weights: Float[Array, " n"]
+) -> Float[Array, " m"]:
+    """The weight that the points of each query's own label have together."""
     order = jnp.argsort(labels)
     below = jnp.concatenate(
         [jnp.zeros(1, log_weights.dtype), jnp.cumsum(jnp.exp(log_weights[order]))]
@@ -49,5 +67,4 @@ def remaining_log_weight(
     first, last = (
         jnp.searchsorted(labels[order], query_labels, side=side) for side in ("left", "right")
     )
-    left = 1 - (below[last] - below[first])
-    return jnp.log(jnp.maximum(left, jnp.finfo(left.dtype).eps))
+    return below[last] - below[first]

@@ -28,10 +28,12 @@ class Standardised(NamedTuple):
     correlation: Float[Array, "d d"]
 
 
-def standardise(points: Float[Array, "n d"], weights: Float[Array, " n"]) -> Standardised:
+def standardise(
+    points: Float[Array, "n d"], weights: Float[Array, " n"], axis_name: str | None = None
+) -> Standardised:
     """Centre the rows and scale the columns to unit variance; `weights` sum to one."""
-    location = weighted_mean(points, weights)
-    covariance = weighted_covariance(points, weights, location)
+    location = weighted_mean(points, weights, axis_name)
+    covariance = weighted_covariance(points, weights, location, axis_name)
     scale = jnp.sqrt(jnp.diagonal(covariance))
     correlation = covariance / (scale[:, None] * scale[None])
     return Standardised((points - location[None]) / scale[None], location, scale, correlation)

@@ -36,12 +36,16 @@ def batch(data: PyTree[Array], key: Key[Array, ""], size: int) -> PyTree[Array]:
     that is of no consequence over many passes, and it is over one.
     """
     size = checks.integer("size", size, at_least=1)
+    chosen = jax.random.randint(checks.as_key(key), (size,), 0, rows_of(data))
+    return jax.tree.map(lambda leaf: leaf[chosen], data)
+
+
+def rows_of(data: PyTree[Array]) -> int:
+    """How many rows the arrays share."""
     shapes = [jax.numpy.shape(leaf) for leaf in jax.tree.leaves(data)]
     rows = {shape[:1] for shape in shapes}
     if len(rows) != 1 or () in rows or (0,) in rows:
         raise ValueError(
             f"data must hold arrays (n, ...) that share their n >= 1; got shapes {shapes}"
         )
-    n = shapes[0][0]
-    chosen = jax.random.randint(checks.as_key(key), (size,), 0, n)
-    return jax.tree.map(lambda leaf: leaf[chosen], data)
+    return shapes[0][0]

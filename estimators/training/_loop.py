@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Key, PyTree
 
 from estimators._core import checks
+from estimators.sharding import on_any_process
 from estimators.training import _checkpoint
 from estimators.training._interrupt import deferred_interrupt
 from estimators.training._progress import Clock, Report, as_progress
@@ -49,7 +50,8 @@ def minimise(
             to reuse its compiled program; other data of equal shapes then cost no compilation.
         parameters: a pytree, an equinox module for example. Its float arrays are trained; all
             else in it is handed to the loss as it is.
-        data: a pytree of arrays for the loss; it may be None.
+        data: a pytree of arrays for the loss; it may be None. `sharding.Rows` with a loss of
+            `mean_over_rows` trains over their mesh.
         key: a new-style key.
         steps: the number of updates.
         optimiser: any optax optimiser; None means Adam at the rate 1e-3. As with the loss, the
@@ -60,8 +62,10 @@ def minimise(
         validation_loss: what to evaluate on them; None means `loss`.
         patience: stop after this many validation losses in a row without a new least one.
         chunk: the number of steps between two visits of the host.
-        checkpoint: a file, replaced after each chunk. If it exists, training resumes there;
-            after a finished run, that is with nothing left to do, unless `steps` has grown.
+        checkpoint: a file, replaced after each chunk. If it exists, training resumes there, on
+            as many devices as there are then; after a finished run, that is with nothing left to
+            do, unless `steps` has grown. Several processes must see the same file; the first
+            writes it.
         progress: True prints to stderr; a callable receives a `Report` after each chunk, and
             may raise KeyboardInterrupt to stop.
 
@@ -96,7 +100,8 @@ def minimise(
         checks.integer("patience", patience, at_least=1)
         if validation is None:
             raise ValueError(f"patience={patience} needs validation data; validation is None")
-    report = as_progress(progress)
+    first = jax.process_index() == 0
+    report = as_progress(None if progress is True and not first else progress)
     trainable, frozen = _trainable(parameters)
     optimiser = ADAM if optimiser is None else optimiser
     problem = Problem(loss, optimiser, frozen, _on_device("data", data), checks.as_key(key))
@@ -108,7 +113,14 @@ def minimise(
     record = Record(steps, chunk, history_dtype(trainable))
     if checkpoint is not None:
         checkpoint = Path(checkpoint)
-        if checkpoint.exists():
+        exists = checkpoint.exists()
+        if on_any_process(exists) and on_any_process(not exists):
+            raise ValueError(
+                f"checkpoint must be one file that all processes see; {checkpoint} "
+                f"{'exists' if exists else 'does not exist'} on process {jax.process_index()}, "
+                "unlike on another"
+            )
+        if exists:
             state, best = _checkpoint.read(checkpoint, state, best, record, key)
         elif not checkpoint.parent.is_dir():
             raise ValueError(f"checkpoint must lie in an existing folder; got {checkpoint}")
@@ -127,14 +139,19 @@ def minimise(
                 if record.add_validation(float(value)):
                     best = _copy(state.parameters)
             status = record.status(patience)
-            if checkpoint is not None:
+            if checkpoint is not None and first:
                 _checkpoint.write(checkpoint, state, best, record, key)
-            if status == "running" and interruption.requested:
+            running = status == "running"
+            # One process that stops while others go on would leave them waiting for ever.
+            if running and on_any_process(interruption.requested):
                 status = "interrupted"
+            pressed = False
             try:
                 report(_report(record, clock, status, validation is not None))
             except KeyboardInterrupt:
-                status = "interrupted" if status == "running" else status
+                pressed = True
+            if running and on_any_process(pressed):
+                status = "interrupted"
 
     chosen, best_step = _choose(state, best, record)
     return make_result(

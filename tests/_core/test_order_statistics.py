@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from estimators._core import grouped_order_statistics, order_statistic, weighted_quantile
+from estimators._core import grouped_order_statistics, order_statistic
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
@@ -45,29 +45,10 @@ def test_ranks_outside_are_infinite():
 
 def test_nan_gives_nan():
     assert jnp.isnan(order_statistic(jnp.array([1.0, jnp.nan]), 1))
-    assert jnp.isnan(weighted_quantile(jnp.array([1.0, 2.0]), jnp.array([1.0, jnp.nan]), 0.5))
 
 
 def test_empty_has_no_order_statistic():
     assert order_statistic(jnp.zeros(0), 1) == jnp.inf
-
-
-def test_weighted_quantile_equals_the_sorted_cumulative_sum(x64):
-    keys = jax.random.split(jax.random.key(1), 2)
-    values = np.asarray(jax.random.normal(keys[0], (200,))).round(1)
-    weights = np.asarray(jax.random.uniform(keys[1], (200,)))
-    order = np.argsort(values, kind="stable")
-    cumulative = np.cumsum(weights[order])
-    for mass in np.linspace(0.01, 0.999, 37) * weights.sum():
-        expected = values[order][np.searchsorted(cumulative, mass)]
-        assert weighted_quantile(jnp.asarray(values), jnp.asarray(weights), mass) == expected
-    assert weighted_quantile(jnp.asarray(values), jnp.asarray(weights), 1e3) == jnp.inf
-
-
-def test_equal_weights_give_the_order_statistic():
-    values = jax.random.normal(jax.random.key(2), (50,))
-    for rank in (1, 25, 50):
-        assert weighted_quantile(values, jnp.ones(50), rank) == order_statistic(values, rank)
 
 
 def test_derivative_goes_to_the_value_found(x64):

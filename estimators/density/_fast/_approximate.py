@@ -17,7 +17,7 @@ from estimators._core import Fitted, Stored, checks, whiten
 from estimators._core._blocks import map_blocks
 from estimators.density._fast._cell_sums import cell_sum
 from estimators.density._fast._cells import Cells
-from estimators.density._fitted import FittedKDE, log_volume
+from estimators.density._fitted import FittedKDE, as_fitted, log_volume
 from estimators.density._kernels import Gaussian
 
 QUERY_BLOCK = 128
@@ -143,6 +143,7 @@ def approximate(
             "fitted must be a FittedKDE with a Gaussian kernel; got "
             f"{getattr(fitted, 'kernel', type(fitted).__name__)!r}"
         )
+    as_fitted("fitted", fitted)
     return _approximate(fitted, checks.as_key(key), points_per_cell)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from estimators._core import Fitted, checks, effective_sample_size, whiten
-from estimators.density._fitted import FittedKDE
+from estimators.density._fitted import FittedKDE, as_fitted
 
 
 def update(
@@ -166,6 +166,7 @@ def _refuse(fitted: FittedKDE) -> None:
             "fitted must be a FittedKDE with its rows as centres, all of one width; others "
             "depend on all rows together: fit them anew"
         )
+    as_fitted("fitted", fitted)
 
 
 @jax.jit

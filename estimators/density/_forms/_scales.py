@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from estimators._core import checks
-from estimators.density._fitted import FittedKDE, as_fitted, rows_of
+from estimators.density._fitted import FittedKDE, as_fitted, leave_one_out, rows_of
 
 STEPS = 200
 
@@ -64,10 +64,7 @@ def _mix_scales(fitted: FittedKDE, multipliers) -> FittedKDE:
     n, dtype = fitted.points.shape[0], fitted.points.dtype
     widths = jnp.ones(n, dtype) if fitted.widths is None else fitted.widths
     alone = jnp.stack(
-        [
-            dataclasses.replace(fitted, widths=widths * m).leave_one_out_log_density()
-            for m in multipliers
-        ]
+        [leave_one_out(dataclasses.replace(fitted, widths=widths * m)) for m in multipliers]
     )
     rows = rows_of(fitted)
     # A row may own several kernels; its weight is that of all of them.

@@ -18,6 +18,7 @@ from estimators.information._estimate import (
 )
 from estimators.information._neighbours import _counting as counting
 from estimators.information._neighbours._ksg import standardise
+from estimators.sharding import Rows, whole
 
 
 def _spaces(away):
@@ -65,32 +66,35 @@ class ConditionalKSG(Spec):
 
     def estimate(
         self,
-        x: Real[ArrayLike, "n dx"],
-        y: Real[ArrayLike, "n dy"],
-        z: Real[ArrayLike, "n dz"],
+        x: Real[ArrayLike, "n dx"] | Rows,
+        y: Real[ArrayLike, "n dy"] | Rows,
+        z: Real[ArrayLike, "n dz"] | Rows,
     ) -> Estimate:
         """Estimate I(X; Y | Z) of `x (n, dx)`, `y (n, dy)` and `z (n, dz)`, in nats.
+
+        Of `sharding.Rows` the columns are gathered, and the pairs shared out over the devices.
 
         Raises:
             ValueError: for fewer than k + 2 rows, different numbers of rows or, outside jit, a
                 constant column or a value that is not finite. Inside jit those two give NaN and
                 a status.
         """
-        variables = _triple(x, y, z, self.neighbours)
-        return _estimate(*variables, self.neighbours)
+        variables, layout = _triple(x, y, z, self.neighbours)
+        return _estimate(*variables, self.neighbours, layout)
 
 
 def conditional_ksg(
-    x: Real[ArrayLike, "n dx"],
-    y: Real[ArrayLike, "n dy"],
-    z: Real[ArrayLike, "n dz"],
+    x: Real[ArrayLike, "n dx"] | Rows,
+    y: Real[ArrayLike, "n dy"] | Rows,
+    z: Real[ArrayLike, "n dz"] | Rows,
     *,
     neighbours: int = 5,
 ) -> Float[Array, ""]:
     """Conditional mutual information I(X; Y | Z) in nats: the value of `ConditionalKSG`.
 
     Args:
-        x: `(n, dx)`, float32 or float64; rows are joint samples with those of y and z.
+        x: `(n, dx)`, float32 or float64; rows are joint samples with those of y and z. Or
+            `sharding.Rows`, all three.
         y: `(n, dy)`.
         z: `(n, dz)`, what is known.
         neighbours: k, static.
@@ -108,11 +112,14 @@ def conditional_ksg(
         (8,)
     """
     checks.integer("neighbours", neighbours, at_least=1)
-    return _value(*_triple(x, y, z, neighbours), neighbours)
+    variables, layout = _triple(x, y, z, neighbours)
+    return _value(*variables, neighbours, layout)
 
 
 def _triple(x, y, z, neighbours):
-    return as_triple(x, y, z, at_least=neighbours + 2, why=f"2 more than neighbours={neighbours}")
+    (x, y, z), layout = whole(x=x, y=y, z=z)
+    why = f"2 more than neighbours={neighbours}"
+    return as_triple(x, y, z, at_least=neighbours + 2, why=why), layout
 
 
 def as_triple(x, y, z, *, at_least: int, why: str):
@@ -129,14 +136,15 @@ def as_triple(x, y, z, *, at_least: int, why: str):
     return x.astype(dtype), y.astype(dtype), z.astype(dtype)
 
 
-@functools.partial(jax.jit, static_argnames="neighbours")
-def _value(x, y, z, neighbours):
-    value = counting.mean(GIVEN, tuple(map(standardise, (x, y, z))), neighbours)
+@functools.partial(jax.jit, static_argnames=("neighbours", "layout"))
+def _value(x, y, z, neighbours, layout):
+    value = counting.mean(GIVEN, tuple(map(standardise, (x, y, z))), neighbours, layout)
     return checks.poison(value, status_of(x, jnp.concatenate([y, z], 1)) == OK)
 
 
-@functools.partial(jax.jit, static_argnames="neighbours")
-def _estimate(x, y, z, neighbours):
-    value, error = counting.jackknife(GIVEN, tuple(map(standardise, (x, y, z))), neighbours)
+@functools.partial(jax.jit, static_argnames=("neighbours", "layout"))
+def _estimate(x, y, z, neighbours, layout):
+    variables = tuple(map(standardise, (x, y, z)))
+    value, error = counting.jackknife(GIVEN, variables, neighbours, layout)
     others = jnp.concatenate([y, z], 1)
     return conclude(value, error, x, others, status_of(x, others))

@@ -18,6 +18,7 @@ from jax.scipy.special import digamma
 from jaxtyping import Array, Float, Integer
 
 from estimators.information._neighbours._nearest import kth_neighbour, over_blocks, within
+from estimators.sharding import Layout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,12 +142,16 @@ def mean_and_error(contributions, of_itself, changes):
     return jnp.mean(contributions), error
 
 
-def mean(recipe: Recipe, variables, k: int) -> Float[Array, ""]:
+def mean(recipe: Recipe, variables, k: int, layout: Layout | None = None) -> Float[Array, ""]:
     """The mean contribution of the rows."""
-    return jnp.mean(over_blocks(value_of_block(recipe, k), variables)[0])
+    return jnp.mean(over_blocks(value_of_block(recipe, k), variables, layout)[0])
 
 
-def jackknife(recipe: Recipe, variables, k: int) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def jackknife(
+    recipe: Recipe, variables, k: int, layout: Layout | None = None
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The mean contribution of the rows and its standard error, in one sweep over the pairs."""
-    (contributions, of_itself), changes = over_blocks(jackknife_of_block(recipe, k), variables)
+    (contributions, of_itself), changes = over_blocks(
+        jackknife_of_block(recipe, k), variables, layout
+    )
     return mean_and_error(contributions, of_itself, changes)

@@ -18,6 +18,7 @@ from estimators.information._neighbours._ksg_slabs import (
     slab_jackknife,
 )
 from estimators.information._neighbours._rectangles import rectangle_jackknife, rectangle_value
+from estimators.sharding import Layout, Rows, whole
 
 
 class KSG(Spec):
@@ -90,21 +91,25 @@ class KSG(Spec):
         checks.integer("neighbours", self.neighbours, at_least=1)
         _check_algorithm(self.algorithm)
 
-    def estimate(self, x: Real[ArrayLike, "n dx"], y: Real[ArrayLike, "n dy"]) -> Estimate:
+    def estimate(
+        self, x: Real[ArrayLike, "n dx"] | Rows, y: Real[ArrayLike, "n dy"] | Rows
+    ) -> Estimate:
         """Estimate the mutual information of `x (n, dx)` and `y (n, dy)`, in nats.
+
+        Of `sharding.Rows` the columns are gathered, and the pairs shared out over the devices.
 
         Raises:
             ValueError: for fewer than k + 2 rows, different numbers of rows or, outside jit, a
                 constant column or a value that is not finite. Inside jit those two give NaN and
                 a status.
         """
-        x, y = _pair(x, y, self.neighbours)
-        return _estimate(x, y, self.neighbours, self.algorithm)
+        x, y, layout = _pair(x, y, self.neighbours)
+        return _estimate(x, y, self.neighbours, self.algorithm, layout)
 
 
 def ksg(
-    x: Real[ArrayLike, "n dx"],
-    y: Real[ArrayLike, "n dy"],
+    x: Real[ArrayLike, "n dx"] | Rows,
+    y: Real[ArrayLike, "n dy"] | Rows,
     *,
     neighbours: int = 5,
     algorithm: int = 1,
@@ -112,7 +117,8 @@ def ksg(
     """Mutual information in nats from nearest neighbours: the value of `KSG` without its error.
 
     Args:
-        x: `(n, dx)`, float32 or float64; rows are joint samples with those of y.
+        x: `(n, dx)`, float32 or float64; rows are joint samples with those of y. Or
+            `sharding.Rows`, both: the pairs are then shared out over the devices.
         y: `(n, dy)`.
         neighbours: k, static.
         algorithm: 1 or 2, static.
@@ -132,8 +138,8 @@ def ksg(
     """
     checks.integer("neighbours", neighbours, at_least=1)
     _check_algorithm(algorithm)
-    x, y = _pair(x, y, neighbours)
-    return _value(x, y, neighbours, algorithm)
+    x, y, layout = _pair(x, y, neighbours)
+    return _value(x, y, neighbours, algorithm, layout)
 
 
 def _check_algorithm(algorithm):
@@ -142,7 +148,9 @@ def _check_algorithm(algorithm):
 
 
 def _pair(x, y, neighbours):
-    return as_pair(x, y, at_least=neighbours + 2, why=f"2 more than neighbours={neighbours}")
+    (x, y), layout = whole(x=x, y=y)
+    why = f"2 more than neighbours={neighbours}"
+    return *as_pair(x, y, at_least=neighbours + 2, why=why), layout
 
 
 def standardise(columns: Float[Array, "n d"]) -> Float[Array, "n d"]:
@@ -152,37 +160,39 @@ def standardise(columns: Float[Array, "n d"]) -> Float[Array, "n d"]:
     return centred / jnp.sqrt(jnp.mean(centred**2, axis=0, keepdims=True))
 
 
-@functools.partial(jax.jit, static_argnames=("neighbours", "algorithm"))
-def _value(x, y, neighbours, algorithm):
+@functools.partial(jax.jit, static_argnames=("neighbours", "algorithm", "layout"))
+def _value(x, y, neighbours, algorithm, layout):
     of = mean_contribution if algorithm == 1 else rectangle_value
-    value = of(standardise(x), standardise(y), neighbours)
+    value = of(standardise(x), standardise(y), neighbours, layout)
     return checks.poison(value, status_of(x, y) == OK)
 
 
-@functools.partial(jax.jit, static_argnames=("neighbours", "algorithm"))
-def _estimate(x, y, neighbours, algorithm):
+@functools.partial(jax.jit, static_argnames=("neighbours", "algorithm", "layout"))
+def _estimate(x, y, neighbours, algorithm, layout):
     of = jackknife if algorithm == 1 else rectangle_jackknife
-    value, standard_error = of(standardise(x), standardise(y), neighbours)
+    value, standard_error = of(standardise(x), standardise(y), neighbours, layout)
     return conclude(value, standard_error, x, y, status_of(x, y))
 
 
-def mean_contribution(x: Float[Array, "n dx"], y: Float[Array, "n dy"], k: int) -> Float[Array, ""]:
+def mean_contribution(
+    x: Float[Array, "n dx"], y: Float[Array, "n dy"], k: int, layout: Layout | None = None
+) -> Float[Array, ""]:
     """Equation 8 on columns that are on a common scale."""
     n = x.shape[0]
     if in_slabs(x, y):
         average = jnp.mean(slab_contributions(x[:, 0], y[:, 0], k))
     else:
-        average = counting.mean(PAIR, (x, y), k)
+        average = counting.mean(PAIR, (x, y), k, layout)
     return digamma(jnp.asarray(n, x.dtype)) + average
 
 
 def jackknife(
-    x: Float[Array, "n dx"], y: Float[Array, "n dy"], k: int
+    x: Float[Array, "n dx"], y: Float[Array, "n dy"], k: int, layout: Layout | None = None
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Equation 8 and its delete-one jackknife standard error."""
     n = x.shape[0]
     if in_slabs(x, y):
         average, error = counting.mean_and_error(*slab_jackknife(x[:, 0], y[:, 0], k))
     else:
-        average, error = counting.jackknife(PAIR, (x, y), k)
+        average, error = counting.jackknife(PAIR, (x, y), k, layout)
     return digamma(jnp.asarray(n, x.dtype)) + average, error

@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, Real
 from estimators._core import Spec, checks
 from estimators.information._estimate import OK, Estimate, as_pair, conclude, status_of
 from estimators.information._neighbours._ksg import jackknife, mean_contribution, standardise
+from estimators.sharding import Rows, whole
 
 
 class MixtureKSG(Spec):
@@ -64,24 +65,30 @@ class MixtureKSG(Spec):
     def __check_init__(self):
         checks.integer("neighbours", self.neighbours, at_least=1)
 
-    def estimate(self, x: Real[ArrayLike, "n dx"], y: Real[ArrayLike, "n dy"]) -> Estimate:
+    def estimate(
+        self, x: Real[ArrayLike, "n dx"] | Rows, y: Real[ArrayLike, "n dy"] | Rows
+    ) -> Estimate:
         """Estimate the mutual information of `x (n, dx)` and `y (n, dy)`, in nats.
+
+        Of `sharding.Rows` the columns are gathered, and the pairs shared out over the devices.
 
         Raises:
             ValueError: for fewer than k + 2 rows, different numbers of rows or, outside jit, a
                 constant column or a value that is not finite. Inside jit those two give NaN and
                 a status.
         """
-        return _estimate(*_pair(x, y, self.neighbours), self.neighbours)
+        x, y, layout = _pair(x, y, self.neighbours)
+        return _estimate(x, y, self.neighbours, layout)
 
 
 def mixture_ksg(
-    x: Real[ArrayLike, "n dx"], y: Real[ArrayLike, "n dy"], *, neighbours: int = 5
+    x: Real[ArrayLike, "n dx"] | Rows, y: Real[ArrayLike, "n dy"] | Rows, *, neighbours: int = 5
 ) -> Float[Array, ""]:
     """Mutual information in nats of any mixture of columns: the value of `MixtureKSG`.
 
     Args:
-        x: `(n, dx)`, float32 or float64; rows are joint samples with those of y.
+        x: `(n, dx)`, float32 or float64; rows are joint samples with those of y. Or
+            `sharding.Rows`, both.
         y: `(n, dy)`.
         neighbours: k, static.
 
@@ -98,22 +105,25 @@ def mixture_ksg(
         0.7
     """
     checks.integer("neighbours", neighbours, at_least=1)
-    return _value(*_pair(x, y, neighbours), neighbours)
+    x, y, layout = _pair(x, y, neighbours)
+    return _value(x, y, neighbours, layout)
 
 
 def _pair(x, y, neighbours):
-    return as_pair(x, y, at_least=neighbours + 2, why=f"2 more than neighbours={neighbours}")
+    (x, y), layout = whole(x=x, y=y)
+    why = f"2 more than neighbours={neighbours}"
+    return *as_pair(x, y, at_least=neighbours + 2, why=why), layout
 
 
-@functools.partial(jax.jit, static_argnames="neighbours")
-def _value(x, y, neighbours):
-    value = mean_contribution(standardise(x), standardise(y), neighbours)
+@functools.partial(jax.jit, static_argnames=("neighbours", "layout"))
+def _value(x, y, neighbours, layout):
+    value = mean_contribution(standardise(x), standardise(y), neighbours, layout)
     return checks.poison(value + _excess(x), status_of(x, y) == OK)
 
 
-@functools.partial(jax.jit, static_argnames="neighbours")
-def _estimate(x, y, neighbours):
-    value, error = jackknife(standardise(x), standardise(y), neighbours)
+@functools.partial(jax.jit, static_argnames=("neighbours", "layout"))
+def _estimate(x, y, neighbours, layout):
+    value, error = jackknife(standardise(x), standardise(y), neighbours, layout)
     return conclude(value + _excess(x), error, x, y, status_of(x, y))
 
 

@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from estimators._core._collect import total
+from estimators.sharding import Layout
+
 # Measured at n = 500 .. 5000 on two CPU cores: 2^18 to 2^20 are alike; beyond, float64 leaves the
 # cache, and below, the overhead of a block shows.
 BLOCK_ENTRIES = 1 << 19
@@ -17,7 +20,7 @@ FEW = 32
 UNROLLED_COLUMNS = 8
 
 
-def over_blocks(function, variables: tuple[Float[Array, "n _"], ...]):
+def over_blocks(function, variables: tuple[Float[Array, "n _"], ...], layout: Layout | None = None):
     """Apply `function` to the distances from each block of rows to all rows.
 
     Args:
@@ -25,6 +28,7 @@ def over_blocks(function, variables: tuple[Float[Array, "n _"], ...]):
             which of the b rows are real: the last block is filled up with rows that came
             before. Returns a pytree of `(b,)` arrays and a `(n,)` array or a scalar.
         variables: `(n, d)` each, d may differ.
+        layout: the devices over which the blocks are shared out; every one has all variables.
 
     Returns:
         The pytree with `(n,)` arrays, and the sum of the last over the blocks.
@@ -33,17 +37,38 @@ def over_blocks(function, variables: tuple[Float[Array, "n _"], ...]):
     # Two blocks at least. XLA inlines a loop of one turn and fuses the caller's arithmetic into
     # the distances; x_i - x_j then rounds differently from place to place, and a point is no
     # longer at distance zero from itself. (An optimization_barrier does not prevent that.)
-    rows = min(-(-n // 2), max(1, BLOCK_ENTRIES // (n * max(1, len(variables) // 2))))
-    index = jnp.arange(n + -n % rows, dtype=jnp.int32)
+    devices = 1 if layout is None else layout.devices
+    most = BLOCK_ENTRIES // (n * max(1, len(variables) // 2))
+    rows = min(-(-n // (2 * devices)), max(1, most))
+    index = jnp.arange(n + -n % (rows * devices), dtype=jnp.int32)
 
-    def step(total, block):
-        away = tuple(distances(variable[block % n], variable) for variable in variables)
-        of_rows, of_points = function(away, block < n)
-        return total + of_points, of_rows
+    def sweep(index, variables):
+        def step(sums, block):
+            away = tuple(distances(variable[block % n], variable) for variable in variables)
+            of_rows, of_points = function(away, block < n)
+            return sums + of_points, of_rows
 
-    # Not zeros: inside `jax.shard_map` the carry must vary over devices as the points do.
-    total, of_rows = jax.lax.scan(step, 0 * variables[0][:, 0], index.reshape(-1, rows))
-    return jax.tree.map(lambda leaf: leaf.reshape(-1)[:n], of_rows), total
+        # Not zeros: inside `jax.shard_map` the carry must vary over devices as the blocks do.
+        nothing = 0 * variables[0][:, 0] + 0 * index[0]
+        sums, of_rows = jax.lax.scan(step, nothing, index.reshape(-1, rows))
+        return jax.tree.map(lambda leaf: leaf.reshape(-1), of_rows), sums
+
+    if layout is None:
+        of_rows, sums = sweep(index, variables)
+    else:
+        of_rows, sums = layout.run(
+            lambda *part: _of_all(sweep(*part), layout.axis),
+            index,
+            variables,
+            layout.whole,
+            check=False,  # what was gathered is alike everywhere; the check cannot know
+        )
+    return jax.tree.map(lambda leaf: leaf[:n], of_rows), sums
+
+
+def _of_all(found, axis_name: str):
+    of_rows, of_points = found
+    return jax.lax.all_gather(of_rows, axis_name, tiled=True), total(of_points, axis_name)
 
 
 def over_rows(function, variables, chosen: Bool[Array, " n"], start):
@@ -97,7 +122,8 @@ def kth_neighbour(
         above = jnp.min(jnp.where(away > last[:, None], away, jnp.inf), -1)
         return jnp.where(others < wanted, above, last)
 
-    zero = jnp.zeros(away.shape[0], away.dtype)
+    # Not a constant, as above; in whole numbers, where XLA sees that it is zero.
+    zero = (0 * (away[:, 0] < 0).astype(jnp.int32)).astype(away.dtype)
     radius = jax.lax.fori_loop(0, most, lambda _, last: step(k, last), zero)
     return radius, step(k + 1, radius)
 

@@ -11,9 +11,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from estimators.information._neighbours._counting import mean_and_error
 from estimators.information._neighbours._nearest import kth_neighbour, over_blocks
+from estimators.sharding import Layout
 
 
-def rectangle_value(x: Float[Array, "n dx"], y: Float[Array, "n dy"], k: int) -> Float[Array, ""]:
+def rectangle_value(
+    x: Float[Array, "n dx"], y: Float[Array, "n dy"], k: int, layout: Layout | None = None
+) -> Float[Array, ""]:
     """Equation 9 on columns that are on a common scale."""
 
     def one_block(away, real):
@@ -25,12 +28,12 @@ def rectangle_value(x: Float[Array, "n dx"], y: Float[Array, "n dy"], k: int) ->
             value -= _weigh(_others(to <= _widest(nearby, to)[0][:, None]), square, x.dtype)
         return value, jnp.zeros((), x.dtype)
 
-    contributions, _ = over_blocks(one_block, (x, y))
+    contributions, _ = over_blocks(one_block, (x, y), layout)
     return digamma(jnp.asarray(x.shape[0], x.dtype)) + jnp.mean(contributions)
 
 
 def rectangle_jackknife(
-    x: Float[Array, "n dx"], y: Float[Array, "n dy"], k: int
+    x: Float[Array, "n dx"], y: Float[Array, "n dy"], k: int, layout: Layout | None = None
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Equation 9 and its delete-one jackknife standard error.
 
@@ -71,7 +74,7 @@ def rectangle_jackknife(
         change = jnp.where(nearby, goes, stays) - now[:, None]
         return (now, itself - now), jnp.sum(jnp.where(real[:, None], change, 0), 0)
 
-    (contributions, of_itself), changes = over_blocks(one_block, (x, y))
+    (contributions, of_itself), changes = over_blocks(one_block, (x, y), layout)
     mean, error = mean_and_error(contributions, of_itself, changes)
     return digamma(jnp.asarray(n, dtype)) + mean, error
 

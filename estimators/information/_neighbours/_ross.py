@@ -20,6 +20,7 @@ from estimators.information._estimate import (
 from estimators.information._neighbours import _counting as counting
 from estimators.information._neighbours._ksg import standardise
 from estimators.information._neighbours._nearest import over_blocks
+from estimators.sharding import Rows, whole
 
 
 def _spaces(away):
@@ -74,7 +75,9 @@ class Ross(Spec):
     def __check_init__(self):
         checks.integer("neighbours", self.neighbours, at_least=1)
 
-    def estimate(self, x: Real[ArrayLike, "n dx"], y: Real[ArrayLike, "n dy"]) -> Estimate:
+    def estimate(
+        self, x: Real[ArrayLike, "n dx"] | Rows, y: Real[ArrayLike, "n dy"] | Rows
+    ) -> Estimate:
         """Estimate the mutual information of `x (n, dx)` and the label `y (n, dy)`, in nats.
 
         Rows of y that are equal are one label: it may have several columns.
@@ -84,16 +87,18 @@ class Ross(Spec):
                 constant column, a value that is not finite, or labels of which none occurs
                 twice. Inside jit those give NaN.
         """
-        return _estimate(*_pair(x, y, self.neighbours), self.neighbours)
+        x, y, layout = _pair(x, y, self.neighbours)
+        return _estimate(x, y, self.neighbours, layout)
 
 
 def ross(
-    x: Real[ArrayLike, "n dx"], y: Real[ArrayLike, "n dy"], *, neighbours: int = 3
+    x: Real[ArrayLike, "n dx"] | Rows, y: Real[ArrayLike, "n dy"] | Rows, *, neighbours: int = 3
 ) -> Float[Array, ""]:
     """Mutual information in nats of continuous columns and a label: the value of `Ross`.
 
     Args:
-        x: `(n, dx)`, float32 or float64; rows are joint samples with those of y.
+        x: `(n, dx)`, float32 or float64; rows are joint samples with those of y. Or
+            `sharding.Rows`, both.
         y: `(n, dy)`, the label; equal rows are one label.
         neighbours: k, static.
 
@@ -111,10 +116,12 @@ def ross(
         0.7
     """
     checks.integer("neighbours", neighbours, at_least=1)
-    return _value(*_pair(x, y, neighbours), neighbours)
+    x, y, layout = _pair(x, y, neighbours)
+    return _value(x, y, neighbours, layout)
 
 
 def _pair(x, y, neighbours):
+    (x, y), layout = whole(x=x, y=y)
     why = f"2 more than neighbours={neighbours}"
     x, y = as_pair(x, y, at_least=neighbours + 2, why=why)
     if checks.is_concrete(y) and not checks.holds(lambda v: (_occurs(v) > 1).any(), y):
@@ -122,7 +129,7 @@ def _pair(x, y, neighbours):
             "y must have a value that occurs twice: every row of it is different from all "
             "others. For a continuous column use KSG"
         )
-    return x, y
+    return x, y, layout
 
 
 def _occurs(label: Float[Array, "n dl"]) -> Int[Array, " n"]:
@@ -149,18 +156,19 @@ def _among(kept, contributions):
     return digamma(number) + jnp.sum(jnp.where(kept, contributions, 0)) / number, number
 
 
-@functools.partial(jax.jit, static_argnames="neighbours")
-def _value(x, y, neighbours):
+@functools.partial(jax.jit, static_argnames=("neighbours", "layout"))
+def _value(x, y, neighbours, layout):
     variables, kept = _variables(x, y)
-    contributions, _ = over_blocks(counting.value_of_block(LABELLED, neighbours), variables)
+    of_block = counting.value_of_block(LABELLED, neighbours)
+    contributions, _ = over_blocks(of_block, variables, layout)
     return checks.poison(_among(kept, contributions)[0], status_of(x, y) == OK)
 
 
-@functools.partial(jax.jit, static_argnames="neighbours")
-def _estimate(x, y, neighbours):
+@functools.partial(jax.jit, static_argnames=("neighbours", "layout"))
+def _estimate(x, y, neighbours, layout):
     variables, kept = _variables(x, y)
     (contributions, of_itself), changes = over_blocks(
-        counting.jackknife_of_block(LABELLED, neighbours), variables
+        counting.jackknife_of_block(LABELLED, neighbours), variables, layout
     )
     value, number = _among(kept, contributions)
     influence = contributions - (changes - of_itself)

@@ -12,6 +12,7 @@ from estimators._core import Spec, checks
 from estimators.information._estimate import OK, Estimate, as_columns, conclude, status_of
 from estimators.information._neighbours import _counting as counting
 from estimators.information._neighbours._ksg import standardise
+from estimators.sharding import Rows, whole
 
 
 class TotalCorrelationKSG(Spec):
@@ -50,7 +51,7 @@ class TotalCorrelationKSG(Spec):
     def __check_init__(self):
         checks.integer("neighbours", self.neighbours, at_least=1)
 
-    def estimate(self, data: Real[ArrayLike, "n m"]) -> Estimate:
+    def estimate(self, data: Real[ArrayLike, "n m"] | Rows) -> Estimate:
         """Estimate the total correlation of the columns of `data (n, m)`, in nats.
 
         Raises:
@@ -58,14 +59,18 @@ class TotalCorrelationKSG(Spec):
                 column or a value that is not finite. Inside jit those two give NaN and a
                 status.
         """
-        return _estimate(as_columns(data, at_least=self.neighbours + 2), self.neighbours)
+        (data,), layout = whole(data=data)
+        data = as_columns(data, at_least=self.neighbours + 2)
+        return _estimate(data, self.neighbours, layout)
 
 
-def total_correlation_ksg(data: Real[ArrayLike, "n m"], *, neighbours: int = 5) -> Float[Array, ""]:
+def total_correlation_ksg(
+    data: Real[ArrayLike, "n m"] | Rows, *, neighbours: int = 5
+) -> Float[Array, ""]:
     """Total correlation in nats of several columns: the value of `TotalCorrelationKSG`.
 
     Args:
-        data: `(n, m)`, float32 or float64; rows are joint samples.
+        data: `(n, m)`, float32 or float64; rows are joint samples. Or `sharding.Rows`.
         neighbours: k, static.
 
     Raises:
@@ -81,7 +86,8 @@ def total_correlation_ksg(data: Real[ArrayLike, "n m"], *, neighbours: int = 5) 
         (8,)
     """
     checks.integer("neighbours", neighbours, at_least=1)
-    return _value(as_columns(data, at_least=neighbours + 2), neighbours)
+    (data,), layout = whole(data=data)
+    return _value(as_columns(data, at_least=neighbours + 2), neighbours, layout)
 
 
 def _of_columns(data):
@@ -93,15 +99,15 @@ def _of_columns(data):
     return recipe, tuple(columns), constant
 
 
-@functools.partial(jax.jit, static_argnames="neighbours")
-def _value(data, neighbours):
+@functools.partial(jax.jit, static_argnames=("neighbours", "layout"))
+def _value(data, neighbours, layout):
     recipe, columns, constant = _of_columns(data)
-    value = constant + counting.mean(recipe, columns, neighbours)
+    value = constant + counting.mean(recipe, columns, neighbours, layout)
     return checks.poison(value, status_of(data, data) == OK)
 
 
-@functools.partial(jax.jit, static_argnames="neighbours")
-def _estimate(data, neighbours):
+@functools.partial(jax.jit, static_argnames=("neighbours", "layout"))
+def _estimate(data, neighbours, layout):
     recipe, columns, constant = _of_columns(data)
-    average, error = counting.jackknife(recipe, columns, neighbours)
+    average, error = counting.jackknife(recipe, columns, neighbours, layout)
     return conclude(constant + average, error, data, data, status_of(data, data))

@@ -13,11 +13,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
 
 from estimators._core import Choice, Spec, Stored, checks, normalised, weighted_mean
+from estimators._core._collect import Part, everywhere, total
 from estimators.score._models import _components, _shrinkage
 from estimators.score._models._components import Components
+from estimators.score._models._from_blocks import from_blocks
 from estimators.score._models._model import as_noised
 from estimators.score._models._spectrum import Spectrum, route, spectrum
 from estimators.score._models._with_components import ComponentModel, by_rows
+from estimators.sharding import Rows, values_like
+from estimators.sharding._blocks import Blocks
 
 OK, NOT_FINITE = range(2)
 
@@ -209,13 +213,17 @@ class Gaussian(Spec):
             self.shrinkage = share
 
     def fit(
-        self, points: Real[ArrayLike, "n d"], weights: Real[ArrayLike, " n"] | None = None
+        self,
+        points: Real[ArrayLike, "n d"] | Rows | Blocks,
+        weights: Real[ArrayLike, " n"] | Rows | Blocks | None = None,
     ) -> FittedGaussian:
         """Mean, leading modes and floor of `points`, one row a sample.
 
         The covariance is the unbiased one: divisor n - 1 with equal weights, that of
         reliability weights with others. With fewer rows than columns and no rank, the modes
-        that the data do not reach have variance zero.
+        that the data do not reach have variance zero. `sharding.Rows` stay on their devices (few
+        rows of many columns are gathered). `sharding.Blocks` are read once; they may
+        have up to 1024 columns, and take no shrinkage rule.
 
         Raises:
             ValueError: for shapes that do not fit, fewer than two rows, values that are not
@@ -223,14 +231,17 @@ class Gaussian(Spec):
                 rule together with a rank whose route never sees the whole spectrum. Inside
                 jit, values that are not finite give NaN.
         """
-        points = checks.as_points("points", points, at_least=2)
-        n, d = points.shape
+        if isinstance(points, Blocks):
+            return _finish(self.shrinkage, *from_blocks(self, points, weights), jnp.asarray(True))
         if weights is not None and isinstance(self.shrinkage, Choice):
             raise ValueError(
                 f"weights must be None with shrinkage={self.shrinkage!r}, whose rule is for equal "
                 "ones; give the share as a number"
             )
-        weights = checks.as_weights("weights", weights, n, points.dtype)
+        placement, points, weights = _unpack(points, weights)
+        n, d = points.shape
+        n = n if placement is None else placement.count
+        weights = checks.as_weights("weights", weights, points.shape[0], points.dtype)
         if checks.is_concrete(weights) and not checks.holds(lambda w: (w > 0).sum() > 1, weights):
             raise ValueError("weights must be positive for at least 2 rows; they are for one")
         rank = d if self.rank is None else self.rank
@@ -246,31 +257,75 @@ class Gaussian(Spec):
                 f"shrinkage={self.shrinkage!r} needs all {d} eigenvalues, and rank={rank} is "
                 "fitted without them; give the share as a number"
             )
-        return _fit(self, points, weights, rank)
+        if placement is not None and route(n, d, rank) == "dual":
+            points, weights = Rows((points, weights), placement).gather()
+            placement = None
+        if placement is not None:
+            return _fit_over_mesh(self, points, weights, placement, rank)
+        return _fit_whole(self, points, weights, rank)
+
+
+def _unpack(points, weights):
+    """The placement of `Rows`, or None; the array of points, and that of weights."""
+    if not isinstance(points, Rows):
+        return None, checks.as_points("points", points, at_least=2), weights
+    values = checks.as_points("points", points.values, at_least=2)
+    if weights is None:
+        weights = jnp.ones(values.shape[:1], values.dtype)
+    else:
+        weights = values_like("weights", weights, "points", points)
+    return points.placement, values, jnp.where(points.placement.present, weights, 0)
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def _fit_over_mesh(spec: Gaussian, points, weights, placement, rank: int) -> FittedGaussian:
+    def local(mine, spec):
+        points, weights, number = mine
+        return _fit(spec, points, weights, rank, placement.part(number))
+
+    layout = placement.layout
+    return layout.run(local, (points, weights, placement.number), spec, layout.whole)
 
 
 @functools.partial(jax.jit, static_argnums=3)
-def _fit(spec: Gaussian, points, weights, rank: int) -> FittedGaussian:
+def _fit_whole(spec: Gaussian, points, weights, rank: int) -> FittedGaussian:
+    return _fit(spec, points, weights, rank)
+
+
+def _fit(spec: Gaussian, points, weights, rank: int, part: Part | None = None) -> FittedGaussian:
     n, d = points.shape
-    weights = normalised(weights)
-    mean = weighted_mean(points, weights)
-    unbiased = weights / (1 - jnp.sum(weights**2))
+    axis = None
+    if part is not None:
+        n, axis = part.count, part.axis_name
+    weights = normalised(weights, axis)
+    mean = weighted_mean(points, weights, axis)
+    unbiased = weights / (1 - total(jnp.sum(weights**2), axis))
     if isinstance(spec.shrinkage, Choice):
         whole = spectrum(
-            points, unbiased, mean, min(d, n - 1) if route(n, d, rank) == "dual" else d
+            points,
+            unbiased,
+            mean,
+            min(d, n - 1) if route(n, d, rank) == "dual" else d,
+            part=part,
         )
         values = jnp.pad(whole.eigenvalues, (0, d - whole.eigenvalues.size))
-        share = _shrinkage.intensity(spec.shrinkage.name, points, mean, values * (n - 1) / n)
+        share = _shrinkage.intensity(spec.shrinkage.name, points, mean, values * (n - 1) / n, part)
         floor = jnp.mean(values[rank:]) if rank < d else jnp.zeros((), points.dtype)
         found = Spectrum(whole.basis[:, :rank], values[:rank], floor, whole.total)
     else:
-        share = spec.shrinkage.astype(points.dtype)
-        found = spectrum(points, unbiased, mean, rank)
+        share = spec.shrinkage
+        found = spectrum(points, unbiased, mean, rank, part=part)
+    return _finish(share, mean, found, everywhere(jnp.all(jnp.isfinite(points)), axis))
+
+
+def _finish(share, mean, found: Spectrum, finite) -> FittedGaussian:
+    """The fitted Gaussian of a spectrum, its eigenvalues pulled to their mean by a share."""
+    d, rank = found.basis.shape
+    share = share.astype(mean.dtype)
     explained = jnp.sum(found.eigenvalues) / found.total
     target = found.total / d
     values = (1 - share) * found.eigenvalues + share * target
     floor = (1 - share) * found.floor + share * target if rank < d else found.floor
-    finite = jnp.all(jnp.isfinite(points))
     status = jnp.where(finite, OK, NOT_FINITE).astype(jnp.int32)
     info = GaussianInfo(explained, share, status)
     return checks.poison(FittedGaussian(mean, found.basis, values, floor, info), finite)

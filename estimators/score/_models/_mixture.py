@@ -7,9 +7,15 @@ from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
 from estimators._core import Spec, Stored, checks
 from estimators.score._models import _components
 from estimators.score._models._components import Components
-from estimators.score._models._expectation_maximisation import DEGENERATE, Progress, maximise
+from estimators.score._models._expectation_maximisation import (
+    DEGENERATE,
+    Progress,
+    maximise,
+    maximise_over_mesh,
+)
 from estimators.score._models._model import as_noised
 from estimators.score._models._with_components import ComponentModel, by_rows
+from estimators.sharding import Rows
 
 
 class MixtureInfo(Stored):
@@ -117,16 +123,17 @@ class Mixture(Spec):
             "regularisation", checks.as_number("regularisation", regularisation), zero=True
         )
 
-    def fit(self, points: Real[ArrayLike, "n d"], *, key: Key[Array, ""]) -> FittedMixture:
-        """Fit the mixture to `points`, one row a sample.
+    def fit(self, points: Real[ArrayLike, "n d"] | Rows, *, key: Key[Array, ""]) -> FittedMixture:
+        """Fit the mixture to `points`, one row a sample; `sharding.Rows` stay on their devices.
 
         Raises:
             ValueError: for shapes that do not fit, fewer than two rows a component, a rank
                 above the columns, or values that are not finite. Inside jit such values give
                 NaN.
         """
-        points = checks.as_points("points", points, at_least=2)
-        n, d = points.shape
+        rows = points if isinstance(points, Rows) else None
+        array = checks.as_points("points", points if rows is None else rows.values, at_least=2)
+        n, d = array.shape if rows is None else rows.shape
         if n < 2 * self.components:
             raise ValueError(
                 f"points must have at least 2 rows a component, {2 * self.components} for "
@@ -140,8 +147,11 @@ class Mixture(Spec):
                 f"rank must be at most {n - 1}: {n} rows span no more directions; got {rank}"
             )
         progress = Progress(self.steps, self.tolerance, self.regularisation)
-        found, likelihood, steps, status = maximise(
-            points, checks.as_key(key), self.components, rank, progress
+        settings = checks.as_key(key), self.components, rank, progress
+        found, likelihood, steps, status = (
+            maximise(array, *settings)
+            if rows is None
+            else maximise_over_mesh(Rows(array, rows.placement), *settings)
         )
         if checks.is_concrete(status) and int(status) == DEGENERATE:
             raise ValueError(

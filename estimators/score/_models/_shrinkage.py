@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from estimators._core import product
+from estimators._core._collect import Part, total
 
 RULES = ("ledoit-wolf", "oas")
 
@@ -13,6 +14,7 @@ def intensity(
     points: Float[Array, "n d"],
     mean: Float[Array, " d"],
     eigenvalues: Float[Array, " d"],
+    part: Part | None = None,
 ) -> Float[Array, ""]:
     """Share of the target `mean(eigenvalues) I` in the shrunken covariance, in [0, 1].
 
@@ -22,13 +24,18 @@ def intensity(
         points: the rows.
         mean: their mean.
         eigenvalues: all d of the covariance with divisor n.
+        part: inside `jax.shard_map`, which rows these are.
     """
     n, d = points.shape
+    n = n if part is None else part.count
     trace, square = jnp.sum(eigenvalues), jnp.sum(eigenvalues**2)
     apart = square - trace**2 / d  # squared distance from the target
     if rule == "oas":
         value = (square * (1 - 2 / d) + trace**2) / ((n + 1 - 2 / d) * apart)
     else:
         norms = jnp.sum((points - mean[None]) ** 2, -1)
-        value = (product(norms, norms) / n - square) / (n * apart)
+        if part is not None:
+            norms = jnp.where(part.number >= 0, norms, 0)
+        fourth = total(product(norms, norms), None if part is None else part.axis_name)
+        value = (fourth / n - square) / (n * apart)
     return jnp.where(apart > 0, jnp.clip(value, 0, 1), 1.0)

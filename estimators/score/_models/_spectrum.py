@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from estimators._core import product
 from estimators._core._blocks import into_blocks, reduce_blocks
+from estimators._core._collect import Part, total
 
 # Up to here the eigenvectors of the whole covariance take a few seconds.
 EXACT_DIMENSION = 1024
@@ -52,6 +53,7 @@ def spectrum(
     rank: int,
     start: Float[Array, "d columns"] | None = None,
     rounds: int = _ROUNDS,
+    part: Part | None = None,
 ) -> Spectrum:
     """Modes of `sum_i weights_i (x_i - mean) (x_i - mean)^T`.
 
@@ -62,28 +64,31 @@ def spectrum(
         rank: how many modes; static.
         start: where the subspace iteration starts, the bases of an earlier fit.
         rounds: rounds of that iteration.
+        part: inside `jax.shard_map`, which rows these are; of few rows, not for the dual route.
     """
     n, d = points.shape
+    axis_name = None
+    if part is not None:
+        n, axis_name = part.count, part.axis_name
     if rank == 0:
-        total = jnp.sum(product(weights, (points - mean[None]) ** 2))
-        nothing = jnp.zeros((0,), points.dtype)
-        return Spectrum(jnp.zeros((d, 0), points.dtype), nothing, total / d, total)
+        variance = jnp.sum(product(weights, (points - mean[None]) ** 2))
+        variance, nothing = total(variance, axis_name), jnp.zeros((0,), points.dtype)
+        return Spectrum(jnp.zeros((d, 0), points.dtype), nothing, variance / d, variance)
     way = route(n, d, rank)
-    if way == "dual":
+    if way == "dual" and part is None:
         return _dual(points, weights, mean, rank)
     if way == "subspace":
-        return _subspace(points, weights, mean, rank, start, rounds)
-    return _exact(points, weights, mean, rank)
+        return _subspace(points, weights, mean, rank, start, rounds, n, axis_name)
+    return _exact(points, weights, mean, rank, axis_name)
 
 
-def _exact(points, weights, mean, rank):
+def _exact(points, weights, mean, rank, axis_name):
     centred = points - mean[None]
-    covariance = product(centred.T * weights[None], centred)
+    covariance = total(product(centred.T * weights[None], centred), axis_name)
     values, vectors = jnp.linalg.eigh(covariance)
     values = jnp.maximum(values[::-1], 0)
-    total = jnp.sum(values)
     floor = jnp.mean(values[rank:]) if rank < values.size else jnp.zeros((), points.dtype)
-    return Spectrum(vectors[:, ::-1][:, :rank], values[:rank], floor, total)
+    return Spectrum(vectors[:, ::-1][:, :rank], values[:rank], floor, jnp.sum(values))
 
 
 def _dual(points, weights, mean, rank):
@@ -95,8 +100,8 @@ def _dual(points, weights, mean, rank):
     return _with_floor(basis, values[:rank], jnp.sum(values))
 
 
-def _subspace(points, weights, mean, rank, start, rounds):
-    n, d = points.shape
+def _subspace(points, weights, mean, rank, start, rounds, n, axis_name):
+    d = points.shape[1]
     columns = min(rank + max(8, round(_OVERSAMPLING * rank)), n, d)
     random = jax.random.normal(jax.random.key(0), (d, columns), points.dtype)
     if start is not None:
@@ -111,7 +116,7 @@ def _subspace(points, weights, mean, rank, start, rounds):
             rows = rows - mean[None]
             return product((rows * weights[:, None]).T, product(rows, basis))
 
-        return reduce_blocks(part, jnp.add, blocks)
+        return total(reduce_blocks(part, jnp.add, blocks), axis_name)
 
     def variance(block):
         rows, weights = block
@@ -124,7 +129,7 @@ def _subspace(points, weights, mean, rank, start, rounds):
     values, rotation = jnp.linalg.eigh(0.5 * (inner + inner.T))
     rotated = product(basis, rotation[:, ::-1][:, :rank])
     values = jnp.maximum(values[::-1][:rank], 0)
-    return _with_floor(rotated, values, reduce_blocks(variance, jnp.add, blocks))
+    return _with_floor(rotated, values, total(reduce_blocks(variance, jnp.add, blocks), axis_name))
 
 
 def _orthonormal(columns):
@@ -141,7 +146,7 @@ def _orthonormal(columns):
     return columns
 
 
-def _with_floor(basis, values, total):
+def _with_floor(basis, values, variance):
     d, rank = basis.shape
-    rest = jnp.maximum(total - jnp.sum(values), 0)
-    return Spectrum(basis, values, rest / (d - rank), total)
+    rest = jnp.maximum(variance - jnp.sum(values), 0)
+    return Spectrum(basis, values, rest / (d - rank), variance)
