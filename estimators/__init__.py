@@ -37,6 +37,9 @@ if TYPE_CHECKING:
         score as score,
     )
     from estimators import (
+        sharding as sharding,
+    )
+    from estimators import (
         testing as testing,
     )
     from estimators import (
@@ -55,6 +58,7 @@ _ROOMS = (
     "quantile",
     "report",
     "score",
+    "sharding",
     "testing",
     "training",
 )

@@ -183,7 +183,7 @@ def positive(name: str, value, *, zero: bool = False):
         return (jnp.isfinite(v) & ((v >= 0) if zero else (v > 0))).all()
 
     if isinstance(value, int | float):
-        # Without jax: a specification may be made before `jax.distributed` is joined.
+        # Without jax: once it has started, by an import for example, no run can be joined.
         with np.errstate(over="ignore"):
             v = np.asarray(value, jnp.result_type(float))
         known = bool(np.isfinite(v) and ((v >= 0) if zero else (v > 0)))

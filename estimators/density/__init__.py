@@ -19,10 +19,12 @@ echo of a few; `theory` has the formulas for normal data.
 What can be asked of it: `marginal`, `conditional`, `cumulative_distribution`, `survival`,
 `quantile`, `entropy`, `divergence`, `cross_entropy`, `highest_density_region`.
 
-Many points: `approximate` sums to a stated error; `update` and `stream` add rows.
+Many points: `approximate` sums to a stated error; `update` and `stream` add rows; `KDE.fit` takes
+`sharding.Rows`, over many devices, and `sharding.Blocks`, larger than memory.
 """
 
 from estimators.density import theory as theory  # a room of its own, with its own page
+from estimators.density._blocks._fitted_blocks import FittedBlockKDE
 from estimators.density._fast._approximate import (
     ApproximateKDE,
     ApproximateLogDensity,
@@ -67,6 +69,7 @@ __all__ = [
     "Categorical",
     "Epanechnikov",
     "Exponential",
+    "FittedBlockKDE",
     "FittedKDE",
     "FittedProductKDE",
     "Gaussian",
