@@ -1,6 +1,7 @@
 """Conformal PID control: a threshold that tracks, and a push back that grows with the debt."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
@@ -8,7 +9,7 @@ from estimators._core import checks
 from estimators.conformal._online._run import OnlineState
 from estimators.conformal._online._sfogd import past_quantile
 from estimators.conformal._online._spec import OnlineSpec
-from estimators.conformal._online._window import Window, filled
+from estimators.conformal._online._window import Window, filled, sliding
 
 
 class PIDState(OnlineState):
@@ -89,30 +90,66 @@ class ConformalPID(OnlineSpec):
         return PIDState(filled(scores, self.window), start, none, none)
 
     def _issue(self, state: PIDState):
-        dtype = state.tracker.dtype
-        after = (state.steps + 1).astype(dtype)
-        angle = self._debt(state) * jnp.log(after) / (jnp.asarray(self.saturation, dtype) * after)
-        saturated = jnp.abs(angle) >= jnp.pi / 2
-        gain = jnp.asarray(self.integral, dtype)
-        push = gain * _range(state.window) * jnp.tan(jnp.where(saturated, 0, angle))
-        push = jnp.where(saturated & (gain > 0), jnp.sign(angle) * jnp.inf, push)
-        return state.tracker + push
+        rate = self._rate(state.steps, state.tracker.dtype)
+        debt = self._debt(state.missed, state.steps, state.tracker.dtype)
+        return state.tracker + self._push(debt, rate, _range(state.window))
 
     def _observe(self, state: PIDState, threshold, score):
         missed = score > threshold
         window = state.window.push(score)
-        move = jnp.asarray(self.step, score.dtype) * _range(window)
-        tracker = state.tracker + move * (missed - jnp.asarray(self.miss, score.dtype))
+        tracker = state.tracker + self._move(missed, _range(window))
         return PIDState(window, tracker, state.missed + missed, state.steps + 1)
 
-    def _debt(self, state: PIDState):
-        return state.missed - jnp.asarray(self.miss, state.tracker.dtype) * state.steps
+    def _series(self, state: PIDState, scores):
+        # Ranges are of scores alone: with all of them first, the loop is one of a few numbers.
+        count, width = scores.shape[0], state.window.ordered.shape[0]
+        along = jnp.concatenate([state.window.recent, scores])
+        held = jnp.minimum(state.window.held + jnp.arange(count + 1, dtype=jnp.int32), width)
+        highest = sliding(jnp.maximum, jnp.where(jnp.isposinf(along), -jnp.inf, along), width)
+        ranges = jnp.where(held > 0, highest - sliding(jnp.minimum, along, width), 0)
+        steps = state.steps + jnp.arange(count + 1, dtype=jnp.int32)
+
+        def step(carry, now):
+            tracker, missed = carry
+            score, steps, rate, before, after = now
+            debt = self._debt(missed, steps, scores.dtype)
+            threshold = tracker + self._push(debt, rate, before)
+            miss = score > threshold
+            return (tracker + self._move(miss, after), missed + miss), threshold
+
+        rates = self._rate(steps[:-1], scores.dtype)
+        each = scores, steps[:-1], rates, ranges[:-1], ranges[1:]
+        (tracker, missed), thresholds = jax.lax.scan(step, (state.tracker, state.missed), each)
+        recent = along[count:]
+        window = Window(recent, jnp.sort(recent), held[-1])
+        return PIDState(window, tracker, missed, steps[-1]), thresholds, None
+
+    def _rate(self, steps, dtype):
+        """By what the debt is multiplied in the tangent."""
+        after = (steps + 1).astype(dtype)
+        return jnp.log(after) / (jnp.asarray(self.saturation, dtype) * after)
+
+    def _push(self, debt, rate, spread):
+        """The integrator."""
+        angle, gain = debt * rate, jnp.asarray(self.integral, debt.dtype)
+        saturated = jnp.abs(angle) >= jnp.pi / 2
+        push = gain * spread * jnp.tan(jnp.where(saturated, 0, angle))
+        return jnp.where(saturated & (gain > 0), jnp.sign(angle) * jnp.inf, push)
+
+    def _move(self, missed, spread):
+        """The step of the tracker."""
+        move = jnp.asarray(self.step, spread.dtype) * spread
+        return move * (missed - jnp.asarray(self.miss, spread.dtype))
+
+    def _debt(self, missed, steps, dtype):
+        return missed - jnp.asarray(self.miss, dtype) * steps
 
     def _bound(self, state: PIDState, steps):
         # The function of t falls until 3 and is there as at 1: its largest value so far.
         after = jnp.maximum(state.steps + steps, 3) + 1
         limit = jnp.asarray(self.saturation) * jnp.pi / 2 * after / jnp.log(after) + 1
-        bound = (limit + jnp.abs(self._debt(state))) / steps
+        debt = self._debt(state.missed, state.steps, state.tracker.dtype)
+        bound = (limit + jnp.abs(debt)) / steps
         return jnp.where(jnp.asarray(self.integral) > 0, bound, jnp.inf)
 
 

@@ -1,5 +1,7 @@
 """The newest scores, in order of size: a conformal quantile at any level is one look-up."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -10,12 +12,12 @@ class Window(Stored):
     """The last scores, by age and by size; what is not filled yet is +inf.
 
     Attributes:
-        recent: `(window,)`, oldest first.
+        recent: `(window,)`, oldest first; in a run, where the series has them, the oldest alone.
         ordered: `(window,)`, the same scores, sorted.
         held: how many scores there are.
     """
 
-    recent: Float[Array, " window"]
+    recent: Float[Array, " known"]
     ordered: Float[Array, " window"]
     held: Int[Array, ""]
 
@@ -29,9 +31,12 @@ class Window(Stored):
         entry = jnp.where(here < oldest, here, after)
         previous = jnp.where(before < oldest, before, here)
         inserted = jnp.maximum(previous, jnp.minimum(entry, score))
-        # Moved, not written into a ring: a window is copied by the loop in any case.
         recent = jnp.concatenate([self.recent[1:], score[None]])
-        return Window(recent, inserted, jnp.minimum(self.held + 1, recent.shape[0]))
+        return Window(recent, inserted, jnp.minimum(self.held + 1, inserted.shape[0]))
+
+    def aged(self, recent: Float[Array, " known"], held: Int[Array, ""]) -> "Window":
+        """The same window with what is to be known of its scores by age, and their number."""
+        return Window(recent, self.ordered, held)
 
     def quantile(self, levels: Float[Array, "*levels"]) -> Float[Array, "*levels"]:
         """The conformal quantile at levels that move: rank `ceil((n + 1) level)` of the n held.
@@ -52,6 +57,17 @@ class Window(Stored):
         """The largest level at which the quantile misses the score: its rank less 1, by n + 1."""
         below = jnp.sum(self.ordered < score)
         return (below / (self.held + 1)).astype(self.ordered.dtype)
+
+
+def sliding(greater: Callable, series: Float[Array, " n"], width: int) -> Float[Array, " windows"]:
+    """The largest number of each window of a series, or the smallest by `jnp.minimum`.
+
+    Windows of twice the width from pairs of windows; O(n log(width)).
+    """
+    found, reach, count = series, 1, series.shape[0] - width + 1
+    while 2 * reach <= width:
+        found, reach = greater(found[:-reach], found[reach:]), 2 * reach
+    return greater(found[:count], found[width - reach :][:count])
 
 
 def filled(scores: Float[Array, " n"], window: int) -> Window:
