@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m benchmarks` runs every comparison with a peer; scripts beside it."""
