@@ -102,6 +102,13 @@ def information_projection_example(results):
     assert learned.value > single.value + 0.5
 
 
+def processes_example(results):
+    """Several processes give the numbers of one, to float32; the threshold to the last bit."""
+    assert len(results) == 5
+    for name, (several, one) in results.items():
+        assert abs(several - one) <= (0 if name == "threshold" else 1e-5 * max(1, abs(one)))
+
+
 JUDGES = {
     "density": density_example,
     "information": information_example,
@@ -113,6 +120,7 @@ JUDGES = {
     "conformal": conformal_example,
     "conformal_batch": conformal_batch_example,
     "together": together_example,
+    "processes": processes_example,
 }
 
 
@@ -120,10 +128,11 @@ def test_every_example_is_judged():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(JUDGES)
 
 
-TRAIN = {"information_adapt", "information_projection", "quantile", "quantile_stack"}
+# Training, or starting Python twice more.
+SLOW = {"information_adapt", "information_projection", "quantile", "quantile_stack", "processes"}
 
 
-@pytest.mark.parametrize("name", slow.parameters(JUDGES, TRAIN))
+@pytest.mark.parametrize("name", slow.parameters(JUDGES, SLOW))
 def test_example(name, capsys):
     namespace = runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     printed = capsys.readouterr().out

@@ -99,21 +99,25 @@ def as_groups(
     if count is None:
         if not checks.is_concrete(array):
             raise ValueError(f"count must be given where {name} are traced, for it is a shape")
-        count = max(int(np.asarray(array).max(initial=0)) + 1, 1)
+        with jax.ensure_compile_time_eval():  # of all processes, where split
+            count = int(jnp.max(array, initial=0)) + 1
     count = checks.integer("count", count, at_least=1)
     return known_groups(name, array, count), count
 
 
 def as_whole(name: str, array, shape: tuple[int, ...]) -> Int[Array, "..."]:
     """Check whole numbers of a shape."""
-    if checks.is_concrete(array) and np.asarray(array).dtype.kind in "iu":
-        array = np.clip(np.asarray(array), -1, 2**31 - 1)  # 64 bits would wrap, and name a group
+    if not isinstance(array, jax.Array) and np.asarray(array).dtype.kind in "iu":
+        # 64 bits would wrap in jax, and name a group.
+        array = np.clip(np.asarray(array).astype(np.int64), -1, 2**31 - 1)
     array = jnp.asarray(array)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise ValueError(f"{name} must be whole numbers, 0 and up; got {array.dtype}")
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, one a row; got shape {array.shape}")
-    return jnp.clip(array, -1, 2**31 - 1).astype(jnp.int32)
+    held = jnp.iinfo(array.dtype)
+    least, most = max(held.min, -1), min(held.max, 2**31 - 1)
+    return jnp.clip(array, least, most).astype(jnp.int32)
 
 
 def known_groups(name: str, groups: Int[Array, "..."], count: int) -> Int[Array, "..."]:
@@ -124,7 +128,13 @@ def known_groups(name: str, groups: Int[Array, "..."], count: int) -> Int[Array,
 
 def refuse_outside(name: str, numbers: Int[Array, "..."], count: int, which: str = "") -> None:
     """Refuse whole numbers outside 0 to `count - 1`, where they are known."""
-    if checks.is_concrete(numbers):
+    if checks.is_concrete(numbers) and not getattr(numbers, "is_fully_addressable", True):
+        if not checks.holds(lambda n: ((n >= 0) & (n < count)).all(), numbers):
+            raise ValueError(
+                f"{name} must lie between 0 and {count - 1}{which}; on one of the processes they "
+                "do not"
+            )
+    elif checks.is_concrete(numbers):
         values = np.asarray(numbers)
         outside = values[(values < 0) | (values >= count)]
         if outside.size:

@@ -51,9 +51,10 @@ def processes(
     shell). SIGTERM ends a process, which under a bare `jax.distributed.initialize` it does not.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from estimators import sharding
         >>> with sharding.processes(count=1) as index:  # on a cluster: sharding.processes()
-        ...     print(index, sharding.split([1.0, 2.0, 3.0]).shape)
+        ...     print(index, sharding.split(jnp.arange(3.0)).shape)
         0 (3,)
 
     When it fails: a process that stops without an end (a deadlock of its own, a debugger) still
