@@ -18,9 +18,13 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
-from conformal import on_device, seconds
 
 from estimators import conformal
+
+try:
+    from benchmarks.conformal import on_device, seconds
+except ImportError:  # run as a script
+    from conformal import on_device, seconds
 
 COVERAGE = 0.9
 

@@ -1,0 +1,3 @@
+"""The comparisons, one file a family."""
+
+FAMILIES = ("density", "information", "score", "quantile", "conformal")

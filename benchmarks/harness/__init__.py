@@ -1,0 +1,1 @@
+"""Runs cases side by side: one process a library, turn by turn, equal work or no ratio."""
