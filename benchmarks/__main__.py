@@ -37,8 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     known = options.json.exists() and not options.quick
     before = _read(options.json) if known else {"families": {}}
     started = time.perf_counter()
-    results = measure(options, before["families"])
-    write(results, options)
+    measure(options, before["families"])
     sys.stderr.write(
         f"done in {clock(time.perf_counter() - started)}: {options.json}, {options.page}, "
         f"{options.growth}\n"
@@ -70,8 +69,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def measure(options: argparse.Namespace, known: dict) -> dict:
-    """The chosen families anew, the others as they were."""
+def measure(options: argparse.Namespace, known: dict) -> None:
+    """The chosen families anew, the others as they were; the files are written after each."""
     modules = {name: f"benchmarks.cases.{name}" for name in options.only}
     tasks = {name: list(_tasks(load(module), options.quick)) for name, module in modules.items()}
     expected = tuple(s for name in options.only for s in _seconds(known.get(name, {})))
@@ -91,7 +90,7 @@ def measure(options: argparse.Namespace, known: dict) -> dict:
                 "seconds": time.perf_counter() - started,
                 **records,
             }
-    return {"families": {name: found[name] for name in FAMILIES if name in found}}
+            write({"families": {name: found[name] for name in FAMILIES if name in found}}, options)
 
 
 def _tasks(cases: dict[str, Case], quick: bool) -> Iterator[str]:

@@ -19,7 +19,7 @@ STYLES = {
     "KeOps": ("#56B4E9", "P"),
     "scoringrules": ("#E69F00", "X"),
     "MAPIE": ("#D55E00", "s"),
-    "crepes": ("#009E73", "^"),
+    "crepes": ("#CC79A7", "v"),
     "puncc": ("#E69F00", "X"),
     "TorchCP": ("#56B4E9", "P"),
 }
@@ -106,7 +106,7 @@ def _ratios(family: str, cases: list[dict]) -> str:
     axes.set_xlim(min(low, 0.4), max(high, 2.5))
     _rows_and_legend(axes, [case for case, _ in shown], [f for _, f in shown])
     axes.set_xlabel("time over that of estimators (right of the line: slower); log scale")
-    _plain_ticks(axes)
+    _plain_ticks(axes.xaxis)
     return _svg(figure, f"{family}: time over that of estimators")
 
 
@@ -125,7 +125,7 @@ def _memory(family: str, cases: list[dict]) -> str:
     axes.set_xlim(0.8, max(axes.get_xlim()[1], 20))
     _rows_and_legend(axes, [case for case, _ in shown], [f for _, f in shown])
     axes.set_xlabel("peak memory of a call, MB (1: at most that); log scale")
-    _plain_ticks(axes)
+    _plain_ticks(axes.xaxis)
     return _svg(figure, f"{family}: memory of a call")
 
 
@@ -143,11 +143,15 @@ def _rows_and_legend(axes, cases: list[dict], found: list[list]) -> None:
     axes.legend(loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=4, frameon=False, fontsize=8)
 
 
-def _plain_ticks(axes) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+def _plain_ticks(axis) -> None:
+    """Numbers without exponents; 1, 2 and 5 of each power where there are few powers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    low, high = axis.get_view_interval()
+    if high < 50 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _rooflines(families: dict) -> str:
@@ -175,7 +179,7 @@ def _rooflines(families: dict) -> str:
 
 def _growth(family: str, curves: list[dict], kind: str) -> str:
     """Lines over the size relative to the first."""
-    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, NullLocator
 
     figure, axes = _figure(3.9, 5.0)
     drawn = 0
@@ -191,7 +195,8 @@ def _growth(family: str, curves: list[dict], kind: str) -> str:
         sizes = [p["value"] / curve["points"][0]["value"] for p in points]
         name = f"{curve['case']}, {curve['axis']}: {plus_minus(found)}"
         mark = "osD^vPX*"[place % 8]
-        axes.plot(sizes, values, color=LINES[place % 8], marker=mark, markersize=4, label=name)
+        line = "-" if place < len(LINES) else "--"
+        axes.plot(sizes, values, line, color=LINES[place % 8], marker=mark, ms=4, label=name)
         drawn += 1
     if not drawn:
         return ""
@@ -200,8 +205,7 @@ def _growth(family: str, curves: list[dict], kind: str) -> str:
     axes.xaxis.set_major_locator(FixedLocator([1, 2, 4, 8, 16, 32]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    _plain_ticks(axes.yaxis)
     axes.grid(color="#d8dee4", linewidth=0.6)
     axes.set_xlabel("size over the least one")
     axes.set_ylabel("seconds" if kind == "time" else "MB")

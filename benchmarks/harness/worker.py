@@ -73,9 +73,9 @@ class Prepared:
 
     def peak(self) -> int | None:
         """Bytes that a call needs at once, beyond what lies there before it."""
-        if self.bytes is None and self.last < LONG:
+        if self.bytes is None:
             with self.in_its_precision():
-                self.bytes = memory.peak(lambda: self.once()[0])
+                self.bytes = memory.peak(lambda: self.once()[0], warm=self.last < LONG)
         return self.bytes
 
 
