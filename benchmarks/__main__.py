@@ -25,7 +25,7 @@ from benchmarks.harness.progress import Progress, clock
 from benchmarks.harness.run import Driver, family, growths, settings
 
 ROOT = Path(__file__).parents[1]
-FILES = {"json": "benchmarks.json", "page": "benchmarks.html", "growth": "growth.md"}
+FILES = {"json": "benchmarks.json", "page": "side_by_side.html", "growth": "growth.md"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,7 +55,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--repeat", type=int, default=5, help="rounds of each contender")
     parser.add_argument("--json", type=Path, metavar="FILE", help="docs/benchmarks.json")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="docs/benchmarks.html")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="docs/side_by_side.html")
     parser.add_argument("--growth", type=Path, metavar="FILE", help="docs/growth.md")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, into a temporary folder")
     parser.add_argument("--readme", action="store_true", help="rewrite the table in README.md")

@@ -21,6 +21,7 @@ html_theme = "furo"
 html_title = f"estimators {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_extra_path = ["side_by_side.html"]
 html_copy_source = False
 html_show_sourcelink = False
 

@@ -272,7 +272,7 @@ CASES = [
         work="Linear quantiles at all levels, without a penalty; scikit-learn solves a linear "
         "program for each level.",
         data=linear,
-        sizes=({"n": 1_000, "d": 5, "levels": 9}, {"n": 5_000, "d": 10, "levels": 9}),
+        sizes=({"n": 1_000, "d": 5, "levels": 9}, {"n": 3_000, "d": 10, "levels": 9}),
         quick={"n": 100, "d": 2, "levels": 3},
         contenders=(
             Contender("estimators", our_regression, tolerance=1e-3),

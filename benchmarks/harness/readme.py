@@ -44,7 +44,7 @@ def render(results: dict) -> str:
     for case in cases:
         cells = [described(case["sizes"]), _times(case), *(_ratios(case, peer) for peer in peers)]
         lines.append(f"| {' | '.join(cells)} |")
-    shares = [1 / share for case in cases for _, share in reached(case)]
+    shares = [share for case in cases for _, share in reached(case)]
     intro = (
         f"Exact log-densities, medians of {family['repeat']} interleaved runs, one process a "
         f"library, on {in_words(family['machine'])}; {_versions(family, peers)} ({family['when']}, "
@@ -53,7 +53,7 @@ def render(results: dict) -> str:
         "are others, there is no ratio."
     )
     bound = (
-        f"The least that can be done, {cases[0]['bound']}, takes {figures(min(shares))} to "
+        f"What is hard to undercut, {cases[0]['bound']}, takes {figures(min(shares))} to "
         f"{figures(max(shares))} times as long. "
         if shares
         else ""

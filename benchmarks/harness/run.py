@@ -21,8 +21,7 @@ from benchmarks.harness.case import (
 from benchmarks.harness.process import Process, WorkerError
 from benchmarks.harness.progress import Progress
 
-# A peer that has taken this many seconds in a case gets no more turns than the least.
-PATIENCE, LEAST_TURNS = 20.0, 3
+GROWTH_TURNS = 3
 LIMIT = 300.0
 
 
@@ -97,7 +96,7 @@ class Driver:
             run = Run(self, module, case, {**growth.sizes, growth.axis: value}, 0)
             run.prepare()
             run.numbers["equal"] = True  # it is alone
-            for _ in range(min(self.repeat, LEAST_TURNS)):
+            for _ in range(min(self.repeat, GROWTH_TURNS)):
                 run.turn()
             run.memory()
             self._drop()
@@ -161,9 +160,8 @@ class Run:
             self.numbers.update(reply)
 
     def turn(self):
-        """One turn, unless the contender has had its share of time."""
-        spent = self.numbers.get("first_call", 0.0) + sum(self.seconds)
-        if self.is_timed and (len(self.seconds) < LEAST_TURNS or spent < PATIENCE):
+        """One turn."""
+        if self.is_timed:
             reply = self.ask("time")
             if reply:
                 self.seconds.append(reply["seconds"])

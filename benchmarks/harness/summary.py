@@ -54,8 +54,7 @@ def _row(case: dict, record: dict) -> Row:
         gap = record.get("difference")
         remark = "other work" if gap is None else f"other work, off by {figures(gap)}"
     elif record["library"] != OURS and base is not None:
-        # A slow peer has fewer turns.
-        turns = [a / b for a, b in zip(record["turns"], base["turns"], strict=False)]
+        turns = [a / b for a, b in zip(record["turns"], base["turns"], strict=True)]
         ratio = Ratio(record["median"] / base["median"], min(turns), max(turns))
     return Row(record, name, ratio, remark)
 
