@@ -102,6 +102,20 @@ def test_dual_of_the_new_row_reaches_the_coverage_at_the_threshold(x64):
             assert own_dual(scores, features, row, 1e6) < COVERAGE - 1e-6
 
 
+def test_rows_that_walk_together_arrive_where_each_does_alone(x64):
+    """More rows than walk at once; ways of none to a dozen pivots, and some that are blocked."""
+    scores, features, new, _, _ = data(seed=5, new=1100)
+    calibrated = ConditionalConformal(COVERAGE).calibrate(scores, features)
+    together = calibrated.solve(new)
+    some = np.random.default_rng(6).permutation(len(new))[:40]
+    alone = [calibrated.solve(new[i : i + 1]) for i in some]
+    thresholds = np.concatenate([one.thresholds for one in alone])
+    assert 0 < np.isinf(thresholds).sum() < 30
+    np.testing.assert_allclose(together.thresholds[some], thresholds, rtol=1e-11)
+    codes = np.concatenate([one.status_code for one in alone])
+    np.testing.assert_array_equal(together.status_code[some], codes)
+
+
 def test_one_constant_is_a_conformal_quantile(x64):
     """Randomised: the sum of shares is coverage n + U, so that its ceiling is the rank."""
     scores = np.random.default_rng(2).normal(size=N)

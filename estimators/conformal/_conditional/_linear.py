@@ -1,16 +1,15 @@
-"""Thresholds for a class of linear functions: exact, a few pivots from the shared corner."""
+"""Thresholds for a class of linear functions: exact, few pivots from the shared corner."""
 
 import jax
 import jax.numpy as jnp
 
-from estimators._core import product
 from estimators._core._blocks import map_blocks
 from estimators.conformal._conditional._program import Corner, Program, refined, violation
 from estimators.conformal._conditional._solution import FunctionClass, Solution, judged
 from estimators.conformal._conditional._start import first_corner
-from estimators.conformal._conditional._walk import walk
+from estimators.conformal._conditional._walk import BLOCK, walk_together
 
-BLOCK = 64  # new rows that walk together, as far as the one that has furthest to go
+AT_ONCE = 1024  # new rows for each of which a corner is held
 
 
 class LinearClass(FunctionClass):
@@ -54,11 +53,16 @@ def _solve(fitted: LinearClass, features, cutoffs, coverage) -> Solution:
     n, d = fitted.features.shape
     right = coverage * jnp.sum(fitted.features, 0)
 
-    def one(arrays):
-        row, cutoff = arrays
+    def together(arrays):
+        rows, cutoffs = arrays
         # The corner has no derivative; the threshold, given the corner, has.
-        still = jax.lax.stop_gradient((program, corner, jnp.sign(cutoff) * row, jnp.abs(cutoff)))
-        found = walk(*still, n + 20 * d + 100)
+        signs = jnp.sign(cutoffs)
+        still = (program, corner, signs[:, None] * rows, jnp.abs(cutoffs))
+        found = walk_together(*jax.lax.stop_gradient(still), n + 20 * d + 100)
+        return map_blocks(jax.vmap(one), (rows, cutoffs, found), BLOCK)
+
+    def one(arrays):
+        row, cutoff, found = arrays
         reached = jnp.sign(cutoff) * (jnp.abs(cutoff) - found.left)
         error = violation(program, found.corner, right + reached * row)
         basis = found.corner.basis
@@ -66,15 +70,4 @@ def _solve(fitted: LinearClass, features, cutoffs, coverage) -> Solution:
         threshold = jnp.dot(shares, program.scores[basis])
         return judged(threshold, found.status, jnp.sign(cutoff), error, program.slack)
 
-    # A block takes as long as the row that has furthest to go: rows alike are put together.
-    order = jnp.argsort(_way(program, corner, *jax.lax.stop_gradient((features, cutoffs))))
-    found = map_blocks(jax.vmap(one), (features[order], cutoffs[order]), BLOCK)
-    return jax.tree.map(lambda column: column[jnp.argsort(order)], found)
-
-
-def _way(program: Program, corner: Corner, features, cutoffs):
-    """By how many times its range a share would move, were this corner never left."""
-    speed = product(features, corner.inverse) * cutoffs[:, None]
-    largest = (corner.basis < program.count).astype(speed.dtype)
-    room = jnp.where(speed > 0, (largest - corner.shares)[None], corner.shares[None])
-    return jnp.max(jnp.abs(speed) / jnp.maximum(room, program.slack), 1)
+    return map_blocks(together, (features, cutoffs), AT_ONCE)

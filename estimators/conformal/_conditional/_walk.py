@@ -1,4 +1,8 @@
-"""From corner to corner of the regression, as its right-hand side moves along a line."""
+"""From corner to corner of the regression, as its right-hand side moves along a line.
+
+`walk` goes one way to its end. `walk_together` goes many ways from one corner, a few steps of a
+block of them at a time; in between, those that have arrived make room for others.
+"""
 
 from typing import NamedTuple
 
@@ -7,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from estimators._core import product
+from estimators._core._blocks import map_blocks
 from estimators.conformal._conditional._program import (
     ABOVE,
     BASIC,
@@ -19,6 +24,9 @@ from estimators.conformal._conditional._program import (
 )
 
 MOVING, ARRIVED, BLOCKED = range(3)
+# Ways that go together, as far as the longest of them within so many steps: with one of 13 steps
+# among ways of 6 on average, blocks that walk to their end wait for half of their time.
+BLOCK, STEPS = 64, 2
 
 
 class Walk(NamedTuple):
@@ -43,11 +51,46 @@ def walk(program: Program, corner: Corner, direction, distance, most: int) -> Wa
     `direction` never falls. A share that reaches its end on arrival stays: of two corners that
     meet there, the first is the limit from before.
     """
-    eps = jnp.finfo(program.scores.dtype).eps
-    lengths = jnp.linalg.norm(program.design, axis=1)
+    return _go_on(program, _start(corner, distance), direction, most)
+
+
+def walk_together(program: Program, corner: Corner, directions, distances, most: int) -> Walk:
+    """`walk` along each of `(m, d)` directions, up to distances `(m,)`."""
 
     def unfinished(state):
-        return (state.status == MOVING) & (state.pivots < most)
+        return (_is_moving(state[0], most)).any()
+
+    def some_steps(state):
+        walks, ways = state
+        order = jnp.argsort(~_is_moving(walks, most))  # those that go on, together
+        walks, ways = jax.tree.map(lambda leaf: leaf[order], (walks, ways))
+
+        def one(arguments):
+            walk, way = arguments
+            return _go_on(program, walk, directions[way], jnp.minimum(walk.pivots + STEPS, most))
+
+        return map_blocks(jax.vmap(one), (walks, ways), BLOCK), ways
+
+    starts = jax.vmap(lambda distance: _start(corner, distance))(distances)
+    ways = jnp.arange(distances.shape[0])
+    walks, ways = jax.lax.while_loop(unfinished, some_steps, (starts, ways))
+    back = jnp.argsort(ways)
+    return jax.tree.map(lambda leaf: leaf[back], walks)
+
+
+def _start(corner: Corner, distance) -> Walk:
+    zero = jnp.zeros((), jnp.int32)
+    return Walk(corner, distance, zero, zero)
+
+
+def _is_moving(state: Walk, most):
+    return (state.status == MOVING) & (state.pivots < most)
+
+
+def _go_on(program: Program, state: Walk, direction, most) -> Walk:
+    """Take steps until the walk ends, or has taken `most` pivots in all."""
+    eps = jnp.finfo(program.scores.dtype).eps
+    lengths = jnp.linalg.norm(program.design, axis=1)
 
     def advance(state):
         corner, left = state.corner, state.left
@@ -82,8 +125,7 @@ def walk(program: Program, corner: Corner, direction, distance, most: int) -> Wa
         pivots = state.pivots + (status == MOVING)
         return Walk(corner, left - step, status.astype(jnp.int32), pivots)
 
-    zero = jnp.zeros((), jnp.int32)
-    return jax.lax.while_loop(unfinished, advance, Walk(corner, distance, zero, zero))
+    return jax.lax.while_loop(lambda state: _is_moving(state, most), advance, state)
 
 
 def _pivot(program: Program, corner: Corner, shares, out, into, was_below) -> Corner:
