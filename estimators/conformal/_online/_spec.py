@@ -1,6 +1,7 @@
 """One interface for thresholds that learn from one score at a time."""
 
 import abc
+import functools
 
 import equinox as eqx
 import jax
@@ -99,17 +100,10 @@ class OnlineSpec(Spec):
                 thresholds are NaN from the first such score on.
         """
         scores = checks.as_vector("scores", scores)
-        state = self._begin(scores[:0]) if state is None else state
-        scores = scores.astype(_dtype(state))
         if forecasts is not None:
             forecasts = checks.as_vector("forecasts", forecasts, length=scores.shape[0])
-            forecasts = forecasts.astype(scores.dtype)
-            scores = scores - forecasts
-        final, (thresholds, covered, levels) = _scan(self, state, scores)
-        if forecasts is not None:
-            thresholds = thresholds + forecasts.reshape(-1, *[1] * (thresholds.ndim - 1))
-        bound = self.bound(scores.shape[0], state)
-        return OnlineRun(thresholds, covered, levels, final, bound, self.coverage, self.given)
+        state, thresholds, covered, levels, bound = _run(self, state, scores, forecasts)
+        return OnlineRun(thresholds, covered, levels, state, bound, self.coverage, self.given)
 
     def bound(self, steps: int, state: OnlineState | None = None) -> Float[Array, ""]:
         """How far from `coverage` the share covered of the next steps can lie.
@@ -123,7 +117,7 @@ class OnlineSpec(Spec):
         """
         steps = checks.integer("steps", steps, at_least=1)
         state = self.init() if state is None else state
-        return jnp.asarray(self._bound(state, steps), _dtype(state))
+        return _bound(self, state, steps)
 
     @abc.abstractmethod
     def _begin(self, scores: Float[Array, " n"]) -> OnlineState:
@@ -164,15 +158,27 @@ def _update(spec: OnlineSpec, state, score):
     return _learned(spec, state, spec._issue(state), score)
 
 
+@functools.partial(jax.jit, static_argnames="steps")
+def _bound(spec: OnlineSpec, state, steps: int):
+    return jnp.asarray(spec._bound(state, steps), _dtype(state))
+
+
 @jax.jit
-def _scan(spec: OnlineSpec, state, scores):
-    """Thresholds of a series; from the first score on that is not finite nothing is known."""
-    final, thresholds, levels = spec._series(state, scores)
+def _run(spec: OnlineSpec, state, scores, forecasts):
+    """All of a run: from the first score on that is not finite nothing is known."""
+    state = spec._begin(scores[:0]) if state is None else state
+    scores = scores.astype(_dtype(state))
+    left = scores if forecasts is None else scores - forecasts.astype(scores.dtype)
+    final, thresholds, levels = spec._series(state, left)
     # Neither this nor the poison in the loop, where they would take a third of the time.
-    covered = jax.vmap(spec._covers)(thresholds, scores)
-    known = jnp.cumulative_prod(jnp.isfinite(scores).astype(jnp.int32), include_initial=True) > 0
+    covered = jax.vmap(spec._covers)(thresholds, left)
+    known = jnp.cumulative_prod(jnp.isfinite(left).astype(jnp.int32), include_initial=True) > 0
     thresholds, levels = jax.vmap(checks.poison)((thresholds, levels), known[:-1])
-    return checks.poison(final, known[-1]), (thresholds, covered & known[:-1], levels)
+    if forecasts is not None:
+        ends = (1,) * (thresholds.ndim - 1)
+        thresholds = thresholds + forecasts.astype(scores.dtype).reshape(-1, *ends)
+    bound = _bound(spec, state, scores.shape[0])
+    return checks.poison(final, known[-1]), thresholds, covered & known[:-1], levels, bound
 
 
 def _in_turn(spec: OnlineSpec, state, scores):
