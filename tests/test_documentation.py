@@ -79,6 +79,20 @@ def conformal_batch_example(results):
     assert all(0.9 - 0.027 < share < 0.95 for share in results.values())
 
 
+def conformal_drift_example(results):
+    """Before the change all cover; after it what was calibrated once covers as the law says.
+
+    The threshold is near the normal quantile 1.645, and covers P(|Z| < 1.645 / 3) = .416 then.
+    """
+    early, caught = results.pop("alarms")
+    assert early <= 0.05 + 3 * (0.05 * 0.95 / 300) ** 0.5  # 1 in 700
+    assert caught > 0.9
+    before, after = results.pop("calibrated once")[0]
+    assert abs(before - 0.9) < 0.01
+    assert abs(after - 0.416) < 0.01
+    assert all(abs(mean - 0.9).max() < 0.02 for mean, _ in results.values())
+
+
 def together_example(results):
     """Together is no worse than the best model, and the calibrated coverage is in its band."""
     best = min(results[name][0] for name in ("boosted", "linear", "neighbours"))
@@ -119,6 +133,7 @@ JUDGES = {
     "quantile_stack": quantile_stack_example,
     "conformal": conformal_example,
     "conformal_batch": conformal_batch_example,
+    "conformal_drift": conformal_drift_example,
     "together": together_example,
     "processes": processes_example,
 }
