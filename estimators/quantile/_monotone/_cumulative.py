@@ -8,7 +8,7 @@ from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import checks
 from estimators.quantile._inputs import as_rows
-from estimators.quantile._monotone._rows import by_columns
+from estimators.quantile._monotone._rows import by_columns, running
 from estimators.quantile._monotone._sweep import middle
 
 
@@ -123,12 +123,6 @@ def _accumulate_columns(columns, centre):
     steps = jax.nn.softplus(columns)
     above, below = jnp.where(index > centre, steps, 0), jnp.where(index < centre, steps, 0)
 
-    def add(total, step):
-        return total + step, total + step
-
-    # One after the other: the partial sums of a parallel prefix sum may be out of order by a
-    # rounding error.
-    nothing = jnp.zeros_like(columns[0])
-    _, above = jax.lax.scan(add, nothing, above)
-    _, below = jax.lax.scan(add, nothing, below, reverse=True)
+    # The partial sums of a parallel prefix sum may be out of order by a rounding error.
+    above, below = running(jnp.add, above), running(jnp.add, below, reverse=True)
     return columns[centre][None] + above - below

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators.quantile._inputs import as_rows
-from estimators.quantile._monotone._rows import by_columns
+from estimators.quantile._monotone._rows import by_columns, running
 
 
 def isotonic_levels(predictions: Real[ArrayLike, "*batch levels"]) -> Float[Array, "*batch levels"]:
@@ -43,7 +43,7 @@ def isotonic_levels(predictions: Real[ArrayLike, "*batch levels"]) -> Float[Arra
     return _isotonic(as_rows(predictions))
 
 
-PART = 32
+PART = 25  # levels of a scan: more of them are wasted on i > k, fewer are more scans
 
 
 @jax.custom_jvp
@@ -66,7 +66,7 @@ def _project(columns):
 
 def _ordered_means(columns, starts):
     # The means of two pools that are nearly equal may be out of order by a rounding error.
-    values = jax.lax.cummax(_pool_means(columns, starts), axis=0)
+    values = running(jnp.maximum, _pool_means(columns, starts))
     finite = jnp.isfinite(columns).all(0, keepdims=True)
     return jnp.where(finite, values, jnp.nan)
 
@@ -74,35 +74,42 @@ def _ordered_means(columns, starts):
 def _pool_starts(columns):
     """Where a pool begins, as 0 and 1 in the dtype of the columns."""
     # Differences of cumulative sums lose digits, the fewer the nearer the row is to zero.
-    sums = jnp.cumsum(columns - columns[:1], 0)
+    sums = running(jnp.add, columns - columns[:1])
     before = jnp.pad(sums[:-1], ((1, 0), (0, 0)))
     length = columns.shape[0]
 
     def step(least, arguments):
         # least[i] is min_{j >= k} mean(x_i .. x_j); k falls from one step to the next.
-        k, total = arguments
-        index = jnp.arange(least.shape[0])
-        share = 1 / jnp.maximum(k - index + 1, 1).astype(columns.dtype)[:, None]
-        least = jnp.minimum(least, (total[None] - before[: least.shape[0]]) * share)
-        return least, jnp.max(jnp.where((index <= k)[:, None], least, -jnp.inf), 0)
+        total, share, beyond = arguments
+        least = jnp.minimum(least, (total[None] - before[: least.shape[0]]) * share + beyond)
+        return least, jnp.max(least, 0)
 
     # Only i <= k matters: a scan over part of the levels carries no more than it needs.
     least, parts = jnp.full_like(columns, jnp.inf), []
     for stop in range(length, 0, -PART):
         levels = jnp.arange(max(stop - PART, 0), stop)
-        arguments = (levels, sums[max(stop - PART, 0) : stop])
+        count = levels[:, None] - jnp.arange(stop)[None] + 1
+        # Beside the scan, not in it: there they would be computed for every row.
+        share = (1 / jnp.maximum(count, 1)).astype(columns.dtype)[..., None]
+        beyond = jnp.where(count < 1, -jnp.inf, 0).astype(columns.dtype)[..., None]
+        arguments = (sums[max(stop - PART, 0) : stop], share, beyond)
         least, part = jax.lax.scan(step, least[:stop], arguments, reverse=True)
         parts.append(part)
     fitted = jnp.concatenate(parts[::-1])
-    # These are non-decreasing even in rounded arithmetic: `fitted` is used for its order
-    # only. Within a pool all maxima are the same number.
-    rises = fitted[1:] > fitted[:-1]
-    # Where all values before are at most all values after, no pool reaches across; this
-    # keeps rounding from pooling what is in order.
-    highest_before = jax.lax.cummax(columns, axis=0)[:-1]
-    lowest_after = jax.lax.cummin(columns, axis=0, reverse=True)[1:]
-    starts = rises | (highest_before <= lowest_after)
-    return jnp.pad(starts, ((1, 0), (0, 0)), constant_values=True).astype(columns.dtype)
+    lowest = running(jnp.minimum, columns, reverse=True)
+
+    def begins(carry, arguments):
+        highest, before = carry
+        value, fit, low = arguments
+        # What was fitted is non-decreasing even in rounded arithmetic, and used for its order
+        # only: within a pool all maxima are the same number. Where all values before are at most
+        # all values from here on, no pool reaches across; this keeps rounding from pooling what
+        # is in order.
+        start = (fit > before) | (highest <= low)
+        return (jnp.maximum(highest, value), fit), start.astype(columns.dtype)
+
+    nothing = jnp.full_like(columns[0], -jnp.inf)
+    return jax.lax.scan(begins, (nothing, nothing), (columns, fitted, lowest))[1]
 
 
 def _pool_means(columns, starts):

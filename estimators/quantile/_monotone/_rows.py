@@ -1,4 +1,4 @@
-"""Work on many short rows, a cache-sized block at a time."""
+"""Work on many short rows: a cache-sized block at a time, and from level to level."""
 
 from collections.abc import Callable
 
@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-# In CPU time at 99 levels, 128 rows a block take 0.7 of what 2048 do in the isotonic projection,
-# whose state then stays in the nearest cache, and as long in sorting. Elsewhere a block is as
+# In CPU time at 99 levels, 256 rows a block take 0.7 of what 2048 do in the isotonic projection,
+# whose state then stays in the nearest caches, and as long in sorting. Elsewhere a block is as
 # large as memory is small.
-CPU_BLOCK, BLOCK = 128, 65536
+CPU_BLOCK, BLOCK = 256, 65536
 
 
 def by_columns(function: Callable, *rows: Array):
@@ -35,3 +35,18 @@ def by_columns(function: Callable, *rows: Array):
     return jax.tree.map(
         lambda array: array.reshape(-1, length)[:count].reshape(*batch, length), out
     )
+
+
+def running(operation: Callable, columns: Array, reverse: bool = False) -> Array:
+    """The cumulative sum, maximum or minimum over the levels of `(L, block)`.
+
+    One level after the other: on a CPU in a fifth of the time of `jax.lax.cummax`.
+    """
+
+    def step(so_far, column):
+        so_far = operation(so_far, column)
+        return so_far, so_far
+
+    first, rest = (columns[-1], columns[:-1]) if reverse else (columns[0], columns[1:])
+    _, found = jax.lax.scan(step, first, rest, reverse=reverse)
+    return jnp.concatenate([found, first[None]] if reverse else [first[None], found])

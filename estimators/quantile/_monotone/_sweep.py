@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators.quantile._inputs import as_levels, as_rows
-from estimators.quantile._monotone._rows import by_columns
+from estimators.quantile._monotone._rows import by_columns, running
 
 
 def sweep_levels(
@@ -66,17 +66,6 @@ def _sweep(rows, centre):
 def _sweep_columns(columns, centre):
     index = jnp.arange(columns.shape[0])[:, None]
 
-    def run(extreme, inside, start, reverse):
-        def step(carry, values):
-            carry = extreme(carry, values)
-            return carry, carry
-
-        # Level by level: with its derivative 1.7 times faster on a CPU than a cummax.
-        start = jnp.full_like(columns[0], start)
-        return jax.lax.scan(step, start, jnp.where(inside, columns, start[None]), reverse=reverse)[
-            1
-        ]
-
-    upwards = run(jnp.maximum, index >= centre, -jnp.inf, reverse=False)
-    downwards = run(jnp.minimum, index <= centre, jnp.inf, reverse=True)
+    upwards = running(jnp.maximum, jnp.where(index >= centre, columns, -jnp.inf))
+    downwards = running(jnp.minimum, jnp.where(index <= centre, columns, jnp.inf), reverse=True)
     return jnp.where(index < centre, downwards, upwards)
