@@ -676,6 +676,15 @@ TABLE = [
 
 # Rows that differ from one above by an option: with the tests that compile for minutes.
 VARIANTS = {
+    "KDE(learned, shrunken)",
+    "SplitRegression(two ends, groups, weights)",
+    "ConditionalGaussianCopula",
+    "ConformalQuantiles()",
+    "improved_sheather_jones",
+    "bootstrap_interval",
+    "KernelDensityPlugIn",
+    "highest_density_region",
+    "CrossConformal",
     "debias, mix_scales",
     "KDE(weights)",
     "KSG(one column each)",

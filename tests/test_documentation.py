@@ -143,8 +143,15 @@ def test_every_example_is_judged():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(JUDGES)
 
 
-# Training, or starting Python twice more.
-SLOW = {"information_adapt", "information_projection", "quantile", "quantile_stack", "processes"}
+# Training, many estimators, or starting Python twice more.
+SLOW = {
+    "information",
+    "information_adapt",
+    "information_projection",
+    "quantile",
+    "quantile_stack",
+    "processes",
+}
 
 
 @pytest.mark.parametrize("name", slow.parameters(JUDGES, SLOW))
@@ -158,6 +165,15 @@ def test_example(name, capsys):
 
 # Training, choosing among many estimators, or drawing many data sets: slow to compile.
 SLOW_EXAMPLES = {
+    "estimators.conformal._multivariate._directional",
+    "estimators.conformal._probability._correctness",
+    "estimators.conformal._ratio._kernel",
+    "estimators.density._operations._marginal",
+    "estimators.density._operations._one_dimension",
+    "estimators.density._regime",
+    "estimators.information._inference._resampling",
+    "estimators.information._plug_in._kde_plug_in",
+    "estimators.information.simulate._benchmark",
     "estimators.density._forms._debias",
     "estimators.density._forms._scales",
     "estimators.density._operations._level_sets",

@@ -85,7 +85,13 @@ def test_the_variance_is_that_over_fresh_data_sets(x64):
 # n = 1e5, d = 20: h_G at finite n and d is .666 (spec table). Predicted participation is
 # 1 - m in the limit; the simulated column of that table is at finite n and d.
 @pytest.mark.parametrize(
-    ("ratio", "participation"), [(0.4, 0.834), (0.6, 0.643), (0.8, 0.411), (1.25, 0.052)]
+    ("ratio", "participation"),
+    [
+        pytest.param(0.4, 0.834, marks=pytest.mark.thorough),
+        pytest.param(0.6, 0.643, marks=pytest.mark.thorough),
+        (0.8, 0.411),
+        pytest.param(1.25, 0.052, marks=pytest.mark.thorough),
+    ],
 )
 def test_participation_and_index_follow_the_theory(ratio, participation):
     keys = jax.random.split(jax.random.key(7), 2)

@@ -188,6 +188,7 @@ def test_messy_report_says_what_it_dropped(messy):
     assert "column 'always' dropped: it is 7 in all rows" in notes
 
 
+@pytest.mark.thorough
 def test_the_target_by_number_counts_the_columns_of_the_file(messy):
     """The fifth of the file is the third of those that can be used."""
     assert messy["prediction"]["target"] == NAMES[2]

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import slow
 
 from estimators import conformal, density, score
 from estimators.conformal import _blocks as order_statistics
@@ -54,7 +55,7 @@ SPECS = {
 
 
 @pytest.mark.parametrize("dtype", RELATIVE)
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", slow.parameters(SPECS, {"vector", "scott", "shrunken"}))
 def test_kernel_density_has_the_numbers_of_that_in_memory(spec, dtype):
     with of_dtype(dtype):
         points, weights, queries = rows(dtype)
