@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Choice, Spec, checks, constant_columns
-from estimators.density import _fit, _mesh
+from estimators.density import _fit, _fit_mesh
 from estimators.density._blocks._fit_blocks import fit_blocks
 from estimators.density._blocks._fitted_blocks import FittedBlockKDE
 from estimators.density._fitted import FittedKDE
@@ -200,7 +200,7 @@ class KDE(Spec):
                 f"{points.shape}. For several columns use 'loo'"
             )
         if split:
-            fitted = _mesh.fit(self, Rows(array, points.placement), weights)
+            fitted = _fit_mesh.fit(self, Rows(array, points.placement), weights)
         else:
             weights = checks.as_weights("weights", weights, n, array.dtype)
             if rule == "auto":
