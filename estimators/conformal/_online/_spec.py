@@ -102,8 +102,8 @@ class OnlineSpec(Spec):
         scores = checks.as_vector("scores", scores)
         if forecasts is not None:
             forecasts = checks.as_vector("forecasts", forecasts, length=scores.shape[0])
-        state, thresholds, covered, levels, bound = _run(self, state, scores, forecasts)
-        return OnlineRun(thresholds, covered, levels, state, bound, self.coverage, self.given)
+        final, thresholds, covered, levels, bound = _run(self, state, scores, forecasts)
+        return OnlineRun(thresholds, covered, levels, final, bound, self.coverage, self.given)
 
     def bound(self, steps: int, state: OnlineState | None = None) -> Float[Array, ""]:
         """How far from `coverage` the share covered of the next steps can lie.
