@@ -13,11 +13,8 @@ import pytest
 import scipy.special
 import scipy.stats
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks import accelerator  # noqa: E402
-from benchmarks.on_device import (  # noqa: E402
+from benchmarks import accelerator
+from benchmarks.on_device import (
     calibration,
     ceilings,
     density,
@@ -27,10 +24,11 @@ from benchmarks.on_device import (  # noqa: E402
     sampler,
     timing,
 )
-from benchmarks.on_device.forms import LogDensity  # noqa: E402
-from benchmarks.on_device.peers import NumpyLike  # noqa: E402
-from estimators import information  # noqa: E402
+from benchmarks.on_device.forms import LogDensity
+from benchmarks.on_device.peers import NumpyLike
+from estimators import information
 
+ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "accelerator.md"
 
 

@@ -9,16 +9,14 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from benchmarks.cases import FAMILIES
+from benchmarks.harness import growth_page, page, readme, summary
+from benchmarks.harness.case import EXACT, LIBRARIES, OURS, ROOFLINE, load
+from benchmarks.harness.exponents import exponent, of_memory, of_time
+from benchmarks.harness.progress import Progress
+from benchmarks.harness.run import Driver, difference, family
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.cases import FAMILIES  # noqa: E402
-from benchmarks.harness import growth_page, page, readme, summary  # noqa: E402
-from benchmarks.harness.case import EXACT, LIBRARIES, OURS, ROOFLINE, load  # noqa: E402
-from benchmarks.harness.exponents import exponent, of_memory, of_time  # noqa: E402
-from benchmarks.harness.progress import Progress  # noqa: E402
-from benchmarks.harness.run import Driver, difference, family  # noqa: E402
-
 MODULE = """
 import os
 import time

@@ -1,12 +1,9 @@
 """The page's pictures, as SVG text: ratios, memory, rooflines, growth."""
 
-import io
-import warnings
-from typing import Any
-
 from benchmarks.harness.case import OURS, described
 from benchmarks.harness.exponents import measured_points, of_memory, of_time
 from benchmarks.harness.summary import Row, plus_minus, reached, rows
+from estimators.report._svg import STYLE, as_svg, one_plot
 
 # Okabe & Ito's colours, told apart by everyone; a mark of its own for each as well.
 STYLES = {
@@ -26,7 +23,6 @@ STYLES = {
 OTHER = ("#8a8f98", "*")
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8a8f98")
 WIDTH = 7.2
-STYLE: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 9, "text.parse_math": False}
 
 
 def draw(families: dict) -> dict[str, str]:
@@ -42,30 +38,6 @@ def draw(families: dict) -> dict[str, str]:
                 found[f"{name} growth of {kind}"] = _growth(name, family["growth"], kind)
         found["roofline"] = _rooflines(families)
     return {name: picture for name, picture in found.items() if picture}
-
-
-def _figure(height: float, width: float = WIDTH):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _svg(figure, title: str) -> str:
-    import matplotlib
-
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": title}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": title})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    prefix = "".join(c for c in title if c.isalpha())  # identifiers must differ over the page
-    for mark in ('id="', "url(#", 'href="#'):
-        text = text.replace(mark, f"{mark}{prefix}-")
-    return text.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
 
 
 def _marks(row: Row) -> dict:
@@ -94,7 +66,7 @@ def _ratios(family: str, cases: list[dict]) -> str:
     shown = [(case, found) for case, found in shown if found]
     if not shown:
         return ""
-    figure, axes = _figure(0.9 + 0.48 * len(shown))
+    figure, axes = one_plot(0.9 + 0.48 * len(shown), WIDTH)
     for place, (_, found) in enumerate(shown):
         for row, ratio in ((row, row.ratio) for row in found if row.ratio):
             # With two turns the ratio of medians can lie outside the range of ratios.
@@ -107,7 +79,7 @@ def _ratios(family: str, cases: list[dict]) -> str:
     _rows_and_legend(axes, [case for case, _ in shown], [f for _, f in shown])
     axes.set_xlabel("time over that of estimators (right of the line: slower); log scale")
     _plain_ticks(axes.xaxis)
-    return _svg(figure, f"{family}: time over that of estimators")
+    return as_svg(figure, f"{family}: time over that of estimators")
 
 
 def _memory(family: str, cases: list[dict]) -> str:
@@ -116,7 +88,7 @@ def _memory(family: str, cases: list[dict]) -> str:
     shown = [(case, found) for case, found in shown if found]
     if not shown:
         return ""
-    figure, axes = _figure(0.9 + 0.48 * len(shown))
+    figure, axes = one_plot(0.9 + 0.48 * len(shown), WIDTH)
     for place, (_, found) in enumerate(shown):
         for row in found:
             # What is under a megabyte is not told apart.
@@ -126,7 +98,7 @@ def _memory(family: str, cases: list[dict]) -> str:
     _rows_and_legend(axes, [case for case, _ in shown], [f for _, f in shown])
     axes.set_xlabel("peak memory of a call, MB (1: at most that); log scale")
     _plain_ticks(axes.xaxis)
-    return _svg(figure, f"{family}: memory of a call")
+    return as_svg(figure, f"{family}: memory of a call")
 
 
 def _rows_and_legend(axes, cases: list[dict], found: list[list]) -> None:
@@ -164,7 +136,7 @@ def _rooflines(families: dict) -> str:
     ]
     if not bars:
         return ""
-    figure, axes = _figure(0.7 + 0.34 * len(bars))
+    figure, axes = one_plot(0.7 + 0.34 * len(bars), WIDTH)
     shares = [share for _, share in bars]
     axes.barh(range(len(bars)), shares, color="#0072B2", height=0.6)
     for place, share in enumerate(shares):
@@ -174,14 +146,14 @@ def _rooflines(families: dict) -> str:
     axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.set_xlim(0, max(1.1, 1.12 * max(shares)))
     axes.set_xlabel("time of the bound over time of estimators (1: nothing left to gain)")
-    return _svg(figure, "share of the measured roofline")
+    return as_svg(figure, "share of the measured roofline")
 
 
 def _growth(family: str, curves: list[dict], kind: str) -> str:
     """Lines over the size relative to the first."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    figure, axes = _figure(3.9, 5.0)
+    figure, axes = one_plot(3.9, 5.0)
     drawn = 0
     for place, curve in enumerate(curves):
         points = measured_points(curve)
@@ -210,4 +182,4 @@ def _growth(family: str, curves: list[dict], kind: str) -> str:
     axes.set_xlabel("size over the least one")
     axes.set_ylabel("seconds" if kind == "time" else "MB")
     axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.16), frameon=False, fontsize=8)
-    return _svg(figure, f"{family}: growth of {kind}")
+    return as_svg(figure, f"{family}: growth of {kind}")

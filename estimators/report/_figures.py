@@ -1,18 +1,11 @@
 """The report's pictures, as SVG text to be set into the page."""
 
-import io
-import warnings
-from typing import Any
-
 import numpy as np
+
+from estimators.report._svg import STYLE, as_svg, one_plot
 
 # Okabe & Ito's colours, told apart by everyone.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8a8f98"
-# Drawn at the width of a phone: on a desktop two stand side by side, and the text is never
-# scaled below what can be read.
-WIDTH, HEIGHT = 4.6, 3.3
-# Text stays text; a column called "$x" is a name and not mathematics.
-STYLE: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 9, "text.parse_math": False}
 
 
 def draw(report: dict) -> dict[str, str]:
@@ -35,34 +28,8 @@ def draw(report: dict) -> dict[str, str]:
         }
 
 
-def _figure(height: float = HEIGHT):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _svg(figure, title: str) -> str:
-    import matplotlib
-
-    buffer = io.StringIO()
-    # The same identifiers every time; and the browser draws what this font has no glyph for.
-    with matplotlib.rc_context({"svg.hashsalt": title}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": title})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    # Identifiers are unique within one picture only; several share the page.
-    prefix = "".join(c for c in title if c.isalpha())
-    for mark in ('id="', "url(#", 'href="#'):
-        text = text.replace(mark, f"{mark}{prefix}-")
-    return text.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
-
-
 def _likelihood(section: dict) -> str:
-    figure, axes = _figure(2.3)
+    figure, axes = one_plot(2.3)
     models = section["likelihoods"]
     for i, item in enumerate(models):
         axes.errorbar(
@@ -89,11 +56,11 @@ def _likelihood(section: dict) -> str:
             xycoords=("data", "axes fraction"),
         )
     axes.set_xlabel("held-out nats a row, 95 % interval")
-    return _svg(figure, "Held-out log-likelihood of three densities")
+    return as_svg(figure, "Held-out log-likelihood of three densities")
 
 
 def _regime(section: dict) -> str:
-    figure, axes = _figure(2.3)
+    figure, axes = one_plot(2.3)
     shares = section["regime"]["shares"]
     left = 0.0
     for (name, share), color in zip(shares.items(), (BLUE, GREY, ORANGE), strict=True):
@@ -109,13 +76,13 @@ def _regime(section: dict) -> str:
     )
     points = section["regime"]["effective_points"]
     axes.set_xlabel(f"effective points a row: median {points[1]:.3g}")
-    return _svg(figure, "Regime of the kernel density at held-out rows")
+    return as_svg(figure, "Regime of the kernel density at held-out rows")
 
 
 def _information(section: dict) -> str:
     names = section["columns"]
     count = len(names)
-    figure, axes = _figure(max(3.6, 0.28 * count + 1.2))
+    figure, axes = one_plot(max(3.6, 0.28 * count + 1.2))
     # Above the diagonal what correlation shows, as the information of a Gaussian of that
     # correlation; below it what there is. Same scale: a pair that differs was missed.
     grid = np.full((count, count), np.nan)
@@ -145,11 +112,11 @@ def _information(section: dict) -> str:
     axes.tick_params(length=0)
     figure.colorbar(image, ax=axes, shrink=0.75, label="nats")
     axes.set_title("below: information · above: as correlation shows it", fontsize=9)
-    return _svg(figure, "Mutual information below the diagonal, correlation above it")
+    return as_svg(figure, "Mutual information below the diagonal, correlation above it")
 
 
 def _gaussian(section: dict) -> str:
-    figure, axes = _figure()
+    figure, axes = one_plot()
     levels = section["levels"]
     sigma = [level["sigma"] for level in levels]
     gap = np.array([level["gap"] for level in levels])
@@ -171,11 +138,11 @@ def _gaussian(section: dict) -> str:
     axes.set_xlabel("noise, in sd of the columns")
     axes.set_ylabel("what a Gaussian lacks, nats a row")
     axes.legend(frameon=False)
-    return _svg(figure, "What a Gaussian lacks at each noise level")
+    return as_svg(figure, "What a Gaussian lacks at each noise level")
 
 
 def _intervals(section: dict) -> str:
-    figure, axes = _figure()
+    figure, axes = one_plot()
     shown = section["shown"]
     median, lower, upper, observed = (
         np.array(shown[name], float) for name in ("median", "lower", "upper", "observed")
@@ -208,14 +175,14 @@ def _intervals(section: dict) -> str:
         columnspacing=1.0,
         handletextpad=0.3,
     )
-    return _svg(figure, "Calibrated intervals on test rows")
+    return as_svg(figure, "Calibrated intervals on test rows")
 
 
 def _coverage(section: dict) -> str:
     rows = [*section["models"], section["interval"]]
     if section["truth"] is not None:
         rows.append(section["truth"])
-    figure, axes = _figure(0.35 * len(rows) + 1.2)
+    figure, axes = one_plot(0.35 * len(rows) + 1.2)
     low, high = section["interval"]["band"]
     axes.axvspan(low, high, color=GREEN, alpha=0.2, linewidth=0, label="95 % band if calibrated")
     axes.axvline(section["interval"]["asked"], color=GREEN, linewidth=1)
@@ -228,4 +195,4 @@ def _coverage(section: dict) -> str:
     axes.locator_params(axis="x", nbins=6)
     axes.set_xlabel("share of test rows inside the interval")
     axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.4, 1.0))
-    return _svg(figure, "Coverage reached against coverage asked for")
+    return as_svg(figure, "Coverage reached against coverage asked for")
