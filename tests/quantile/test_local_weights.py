@@ -10,15 +10,10 @@ import pytest
 import slow
 
 from estimators import io, quantile, training
-from estimators.quantile._aggregators._cross_fit import (
-    Folds,
-    Schedule,
-    _Loss,
-    cross_fit,
-    make_folds,
-)
+from estimators.quantile._aggregators._cross_fit import Schedule, _Loss, cross_fit
 from estimators.quantile._aggregators._data import Rows
 from estimators.quantile._aggregators._gate import Dropout, Gate
+from estimators.quantile._aggregators._start import Folds, make_folds
 from estimators.testing import refuses
 
 LEVELS = np.array([0.1, 0.3, 0.5, 0.7, 0.9], np.float32)

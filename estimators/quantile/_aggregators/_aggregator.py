@@ -9,11 +9,10 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key, Real
 
 from estimators import training
 from estimators._core import Fitted, Spec, Stored, checks
-from estimators.quantile._aggregators._cross_fit import as_fold, fit_base, make_folds
-from estimators.quantile._aggregators._data import as_data, as_rows
+from estimators.quantile._aggregators._cross_fit import fit_base
 from estimators.quantile._aggregators._global import FittedGlobalWeights, GlobalWeights
-from estimators.quantile._aggregators._inputs_of_gate import Inputs
 from estimators.quantile._aggregators._local import FittedLocalWeights, LocalWeights, as_fitted
+from estimators.quantile._aggregators._start import begin
 from estimators.quantile._monotone._sort import sort_levels
 from estimators.quantile._pools._average import average
 from estimators.quantile._scores._compare import mean_score
@@ -131,12 +130,10 @@ class Aggregator(Spec):
 
         Args, Raises: as `LocalWeights.fit`.
         """
-        data = as_data(predictions, y, levels, features, mask)
-        of_fold, run = jax.random.split(checks.as_key(key))
-        folds = make_folds(as_fold(fold, data.y.shape[0], self.folds, of_fold))
+        data, folds, blind, rows, run = begin(
+            predictions, y, levels, features, mask, fold, self.folds, key
+        )
         keys = jax.random.split(run, 2 + len(self.local))
-        blind = Inputs.of(data.predictions, data.y, data.features, data.mask, "nothing")
-        rows = as_rows(blind, data)
         names, fitted, held_out = ["global coarse", "global fine"], [], []
         base = None
         for name, key in zip(("coarse", "fine"), keys, strict=False):

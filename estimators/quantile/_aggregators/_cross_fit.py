@@ -7,50 +7,17 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 from estimators import training
-from estimators._core import as_folds
 from estimators._core._blocks import map_blocks
 from estimators.quantile._aggregators._data import Rows
 from estimators.quantile._aggregators._gate import Dropout, Gate
-from estimators.quantile._folds import folds
+from estimators.quantile._aggregators._start import Folds
 from estimators.quantile._monotone._crossing import crossing_penalty
 from estimators.quantile._monotone._sort import sort_levels
 from estimators.quantile._scores._pinball import weighted_interval_score
-
-
-class Folds(NamedTuple):
-    """For each fold the rows outside and inside, filled up with n, and how many are outside."""
-
-    outside: Int[Array, "folds rows"]
-    counts: Int[Array, " folds"]
-    inside: Int[Array, "folds fewer"]
-
-
-def make_folds(fold: np.ndarray) -> Folds:
-    """From a fold number for each row."""
-    numbers = np.unique(fold)
-    outside = [np.flatnonzero(fold != number) for number in numbers]
-    inside = [np.flatnonzero(fold == number) for number in numbers]
-    return Folds(
-        jnp.asarray(_filled(outside, len(fold))),
-        jnp.asarray([len(rows) for rows in outside]),
-        jnp.asarray(_filled(inside, len(fold))),
-    )
-
-
-def as_fold(fold, rows: int, count: int, key: Key[Array, ""]) -> np.ndarray:
-    """The fold numbers given, or random ones of equal share."""
-    if fold is not None:
-        return as_folds(fold, rows)
-    if rows < 2 * count:
-        raise ValueError(
-            f"predictions must have at least {2 * count} rows for {count} folds; got {rows}"
-        )
-    return np.asarray(folds(rows, count, key=key))
 
 
 class Schedule(NamedTuple):
@@ -160,11 +127,6 @@ def _take(rows: Rows, places) -> Rows:
     take = functools.partial(jnp.take, indices=places, axis=0, mode="clip")
     mask = None if rows.mask is None else take(rows.mask)
     return Rows(take(rows.inputs), take(rows.predictions), take(rows.y), rows.levels, mask)
-
-
-def _filled(lists, fill: int):
-    size = max(map(len, lists))
-    return np.stack([np.pad(rows, (0, size - len(rows)), constant_values=fill) for rows in lists])
 
 
 @functools.lru_cache

@@ -10,23 +10,16 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key, Real
 from estimators import training
 from estimators._core import Fitted, Spec, checks
 from estimators.quantile._aggregators._cross_fit import (
-    Folds,
     Schedule,
-    as_fold,
     cross_fit,
     fit_base,
-    make_folds,
     mean_over_gates,
 )
-from estimators.quantile._aggregators._data import (
-    Data,
-    as_data,
-    as_rows,
-    mean_score,
-)
+from estimators.quantile._aggregators._data import Data, as_rows, mean_score
 from estimators.quantile._aggregators._gate import RESOLUTIONS, Dropout, Gate
 from estimators.quantile._aggregators._info import WeightsInfo, weights_info
 from estimators.quantile._aggregators._inputs_of_gate import SEES, Inputs
+from estimators.quantile._aggregators._start import Folds, begin
 from estimators.quantile._inputs import as_models
 from estimators.quantile._monotone._sort import sort_levels
 from estimators.quantile._pools._average import average
@@ -226,13 +219,12 @@ class LocalWeights(Spec):
             ValueError: for shapes that do not belong together, values that are not finite,
                 levels that do not increase inside (0, 1), or fewer than two rows a fold.
         """
-        data = as_data(predictions, y, levels, features, mask)
-        of_fold, run = jax.random.split(checks.as_key(key))
-        folds = make_folds(as_fold(fold, data.y.shape[0], self.folds, of_fold))
-        blind = Inputs.of(data.predictions, data.y, data.features, data.mask, "nothing")
-        rows, first = as_rows(blind, data), jax.random.fold_in(run, 0)
-        base = fit_base(self.base_resolution, rows, folds, key=first, progress=progress)[0]
-        return self.from_base(base, data, folds, key=run, progress=progress)[0]
+        start = begin(predictions, y, levels, features, mask, fold, self.folds, key)
+        first = jax.random.fold_in(start.key, 0)
+        base, *_ = fit_base(
+            self.base_resolution, start.rows, start.folds, key=first, progress=progress
+        )
+        return self.from_base(base, start.data, start.folds, key=start.key, progress=progress)[0]
 
     def from_base(self, base, data: Data, folds: Folds, *, key, progress=None):
         """The fit from global gates, and its held-out predictions in the unit of y."""

@@ -13,6 +13,7 @@ from estimators.quantile._inputs import as_levels, as_rows
 from estimators.quantile._monotone._sort import sort_levels
 from estimators.quantile._monotone._sweep import sweep_levels
 from estimators.quantile._recalibration._ranks import level_ranks, why_infinite
+from estimators.quantile._scores._arguments import partners
 
 
 class CalibratedQuantiles(Fitted):
@@ -124,14 +125,14 @@ def as_calibration(predictions, y, levels):
 
 
 def _paired_shifts(residuals, levels):
-    exact = [as_fraction(level) for level in levels]
-    if any(a + b != 1 for a, b in zip(exact, exact[::-1], strict=True)):
+    upper, paired = partners(levels, np)
+    if not paired.all():
         raise ValueError(f"levels must be symmetric about 1/2 for symmetric=True; got {levels}")
-    n = residuals.shape[0]
-    upper = len(exact) // 2 + len(exact) % 2
-    # max(q_low - y, y - q_high) for each pair, the widest pair first.
-    widths = jnp.maximum(-residuals[:, : len(exact) // 2], residuals[:, ::-1][:, : len(exact) // 2])
-    ranks = [conformal_rank(n, 1 - 2 * level) for level in exact[: len(exact) // 2]]
+    lower = np.flatnonzero(np.arange(len(levels)) < upper)
+    upper = upper[lower]
+    widths = jnp.maximum(-residuals[:, lower], residuals[:, upper])
+    coverages = [1 - 2 * as_fraction(level) for level in levels[lower]]
+    ranks = [conformal_rank(residuals.shape[0], coverage) for coverage in coverages]
     widen = jax.vmap(order_statistic, (1, 0))(widths, jnp.asarray(ranks, jnp.int32))
-    median = [jnp.zeros(1, residuals.dtype)] * (upper - len(exact) // 2)
-    return jnp.concatenate([-widen, *median, widen[::-1]])
+    shifts = jnp.zeros(len(levels), residuals.dtype)
+    return shifts.at[lower].set(-widen).at[upper].set(widen)
