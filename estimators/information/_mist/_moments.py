@@ -76,13 +76,17 @@ def moment_features(moments: Moments) -> Part:
     def squash(value):
         return jnp.sign(value) * jnp.log1p(20 * jnp.abs(value))
 
-    def best(values, axis=None):
+    def best(values, axis=0):
+        # Looked up, not `max`: the derivative of that asks which entry equals the maximum, and
+        # where XLA computes the entries anew, rounded otherwise, it finds none, and is 0 / 0.
+        place = jnp.expand_dims(jnp.argmax(values, axis), axis)
+        largest = jnp.squeeze(jnp.take_along_axis(values, place, axis), axis)
         # No less than zero, what columns that only fill have: they must not be seen.
-        return jnp.maximum(jnp.max(values, axis), 0)
+        return jnp.maximum(largest, 0)
 
     def of(matrix):
         columns, radii = matrix[:-1, :-1], matrix[-1, -1]
-        shared = [columns.sum(), best(columns), radii]
+        shared = [columns.sum(), best(columns.ravel()), radii]
         one = [best(columns, 1).sum(), best(matrix[-1, :-1]), matrix[-1, :-1].sum()]
         two = [best(columns, 0).sum(), best(matrix[:-1, -1]), matrix[:-1, -1].sum()]
         return shared, one, two
@@ -90,7 +94,7 @@ def moment_features(moments: Moments) -> Part:
     parts = [of(matrix) for matrix in (moments.total, moments.linear, moments.even)]
     # What exceeds a Gaussian copula, in the best partner of each column.
     excess = (moments.total - moments.linear - moments.linear**2)[:-1, :-1]
-    shared = [best(excess, 1).sum() + best(excess, 0).sum(), best(excess), excess.sum()]
+    shared = [best(excess, 1).sum() + best(excess, 0).sum(), best(excess.ravel()), excess.sum()]
     for own, _, _ in parts:
         shared += own
     sides = [[v for part in parts for v in part[side]] for side in (1, 2)]
