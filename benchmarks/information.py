@@ -1,8 +1,8 @@
 """Estimators of mutual information on the benchmark of Czyż et al., side by side.
 
     python benchmarks/information.py [--sizes 100 500 1000 5000] [--seeds 10] [--neural 2]
-                                     [--only NAME ...] [--weights FILE] [--json FILE]
-                                     [--read FILE ...]
+                                     [--only NAME ...] [--tasks NAME ...] [--weights FILE]
+                                     [--json FILE] [--read FILE ...]
 
 The 41 tasks of at most 5 columns a side (33 tasks, and the 8 "bend and mix" ones); of the 33, 21
 are distinct once columns are replaced by their ranks. Mean absolute error in nats: over seeds,
@@ -131,7 +131,16 @@ def measure(options):
     """One record for each task, size and estimator."""
     records, compiled = [], set()
     calls = contenders(options)
-    for i, (name, law) in enumerate(tasks().items()):
+    chosen = [(i, *item) for i, item in enumerate(tasks().items())]
+    chosen = [row for row in chosen if not options.tasks or row[1] in options.tasks]
+    # Programs are kept for tasks of the same columns only: those of all tasks together are more
+    # memory mappings than a process may have.
+    dimensions = None
+    for i, name, law in sorted(chosen, key=lambda row: row[2].dimensions):
+        if law.dimensions != dimensions:
+            jax.clear_caches()
+            compiled.clear()
+            dimensions = law.dimensions
         truth = float(law.mutual_information)
         for n in options.sizes:
             keys = jax.random.split(jax.random.fold_in(jax.random.key(n), i), options.seeds)
@@ -155,9 +164,10 @@ def measure(options):
     return records
 
 
-def groups():
-    """Name -> tasks."""
-    names = list(tasks())
+def groups(records):
+    """Name -> those of its tasks that were measured."""
+    measured = {record["task"] for record in records}
+    names = [name for name in tasks() if name in measured]
     v2 = [n for n in names if n in set(simulate.BEND_AND_MIX)]
     first = [n for n in names if n not in v2]
     result = {"all 33": first, "21 distinct": [n for n in first if n in set(simulate.DISTINCT)]}
@@ -179,7 +189,7 @@ def error_table(records, sizes):
 
     lines = ["| tasks | n | " + " | ".join([*labels, "oracle"]) + " |"]
     lines.append("|---" * (len(labels) + 3) + "|")
-    for group, members in groups().items():
+    for group, members in groups(records).items():
         for n in sizes:
             cells = [f"{np.mean([error(t, n, label) for t in members]):.3f}" for label in labels]
             classical = [label for label in CLASSICAL if label in labels]
@@ -204,8 +214,8 @@ def interval_table(records, sizes):
     for group in ("all 33", "21 distinct", "bend and mix (8)"):
         for n in sizes:
             for label in labels:
-                chosen = [found.get((t, n, label)) for t in groups()[group]]
-                if None in chosen:
+                chosen = [found.get((t, n, label)) for t in groups(records).get(group, [])]
+                if None in chosen or not chosen:
                     continue
                 ends = np.array([r["ends"] for r in chosen])  # (tasks, coverages, 2, seeds)
                 values = np.array([r["value"] for r in chosen])
@@ -242,6 +252,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--neural", type=int, default=0, help="seeds of the trained critics")
     parser.add_argument("--only", nargs="*", help="names of estimators")
+    parser.add_argument("--tasks", nargs="*", help="names of tasks")
     parser.add_argument("--weights", metavar="FILE", help="of a network that is not shipped")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--read", nargs="*", metavar="FILE", help="make tables of records, merged")
