@@ -10,7 +10,7 @@ import pytest
 import slow
 
 from estimators import io, quantile, training
-from estimators.quantile._aggregators._cross_fit import Schedule, _Loss, cross_fit
+from estimators.quantile._aggregators._cross_fit import Schedule, _Loss, cross_fit, held_out
 from estimators.quantile._aggregators._data import Rows
 from estimators.quantile._aggregators._gate import Dropout, Gate
 from estimators.quantile._aggregators._start import Folds, make_folds
@@ -159,6 +159,20 @@ def test_folds_hold_every_row_once():
     assert isinstance(folds, Folds)
     assert sorted(r for r in np.asarray(folds.inside).ravel() if r < 7) == list(range(7))
     np.testing.assert_array_equal(folds.counts, [4, 4, 6])
+
+
+def test_several_partitions_predict_by_their_mean():
+    z, y, x = (jnp.asarray(a[:12]) for a in experts())
+    rows = Rows(x, z, y, jnp.asarray(LEVELS), None)
+    partitions = np.arange(12) % 3, np.arange(12) // 4
+    gates = Gate(jax.random.normal(KEY, (6, 2)), (), "coarse")
+    both = held_out(gates, rows, make_folds(*partitions))
+    each = [
+        held_out(jax.tree.map(lambda leaf, i=i: leaf[3 * i : 3 * i + 3], gates), rows, folds)
+        for i, folds in enumerate(map(make_folds, partitions))
+    ]
+    np.testing.assert_allclose(both, (each[0] + each[1]) / 2, rtol=1e-6)
+    assert np.abs(each[0] - each[1]).max() > 0.01
 
 
 @pytest.mark.parametrize("resolution", slow.parameters(["coarse", "product"], ["product"]))

@@ -80,6 +80,7 @@ class Aggregator(Spec):
         local: local candidates; the base of each is "fine". Global coarse and global fine
             weights are always among the candidates.
         folds: number of folds, if the fit is given none.
+        repeats: how many partitions into folds; see `LocalWeights`.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -107,12 +108,14 @@ class Aggregator(Spec):
         ),
     )
     folds: int = eqx.field(static=True, default=5, kw_only=True)
+    repeats: int = eqx.field(static=True, default=1, kw_only=True)
 
     def __check_init__(self):
         for spec in self.local:
             if not isinstance(spec, LocalWeights) or spec.base_resolution != "fine":
                 raise ValueError(f"local must hold LocalWeights with base='fine'; got {spec}")
         checks.integer("folds", self.folds, at_least=2)
+        checks.integer("repeats", self.repeats, at_least=1)
 
     def fit(
         self,
@@ -131,7 +134,7 @@ class Aggregator(Spec):
         Args, Raises: as `LocalWeights.fit`.
         """
         data, folds, blind, rows, run = begin(
-            predictions, y, levels, features, mask, fold, self.folds, key
+            predictions, y, levels, features, mask, fold, self.folds, self.repeats, key
         )
         keys = jax.random.split(run, 2 + len(self.local))
         names, fitted, held_out = ["global coarse", "global fine"], [], []

@@ -101,7 +101,10 @@ def held_out_score(gates, data, key) -> Float[Array, ""]:
 
 @jax.jit
 def held_out(gates: Gate, rows: Rows, folds: Folds) -> Float[Array, "n levels"]:
-    """Sorted predictions of each row by the gate that was trained without it."""
+    """Sorted predictions of each row by the gate that was trained without it.
+
+    By the mean of several, where there are several partitions.
+    """
 
     def one(arguments):
         gate, inside = arguments
@@ -109,8 +112,10 @@ def held_out(gates: Gate, rows: Rows, folds: Folds) -> Float[Array, "n levels"]:
 
     combined = jax.lax.map(one, (gates, folds.inside))
     places = folds.inside.reshape(-1)
-    out = jnp.zeros_like(rows.predictions[:, 0])
-    return out.at[places].set(combined.reshape(len(places), -1), mode="drop")
+    total = jnp.zeros_like(rows.predictions[:, 0])
+    total = total.at[places].add(combined.reshape(len(places), -1), mode="drop")
+    times = jnp.zeros_like(rows.y).at[places].add(1, mode="drop")
+    return total / times[:, None]
 
 
 def by_blocks(gate: Gate, rows: Rows) -> Float[Array, "n levels"]:

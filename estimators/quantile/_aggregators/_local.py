@@ -29,7 +29,7 @@ BASES = ("coarse", "medium", "fine")
 
 
 class FittedLocalWeights(Fitted):
-    """One gate a fold; their weights are averaged.
+    """One gate a fold, of each partition; their weights are averaged.
 
     Attributes:
         gates: stacked along a leading axis.
@@ -119,6 +119,8 @@ class LocalWeights(Spec):
         sees: inputs of the network: "features", a summary of the "predictions" themselves
             (where the models lie, and how wide), or "both".
         folds: number of folds, if the fit is given none.
+        repeats: how many partitions into folds (all the same one, where the fit is given
+            it), each with a gate a fold: more gates to average, in as many times the time.
         width: hidden units of a layer.
         depth: hidden layers.
         dropout: share of hidden units left out in a step.
@@ -152,6 +154,7 @@ class LocalWeights(Spec):
     base: str | None = eqx.field(static=True, default=None, kw_only=True)
     sees: str = eqx.field(static=True, default="features", kw_only=True)
     folds: int = eqx.field(static=True, default=5, kw_only=True)
+    repeats: int = eqx.field(static=True, default=1, kw_only=True)
     width: int = eqx.field(static=True, default=64, kw_only=True)
     depth: int = eqx.field(static=True, default=2, kw_only=True)
     dropout: float = eqx.field(static=True, default=0.1, kw_only=True)
@@ -176,7 +179,7 @@ class LocalWeights(Spec):
         if self.resolution == "product" and base != "fine":
             raise ValueError(f"base must be 'fine' for resolution='product'; got {self.base!r}")
         checks.integer("folds", self.folds, at_least=2)
-        for name in ("width", "steps", "batch_size", "patience"):
+        for name in ("repeats", "width", "steps", "batch_size", "patience"):
             checks.integer(name, getattr(self, name), at_least=1)
         checks.integer("depth", self.depth, at_least=1)
         for name in ("dropout", "model_dropout"):
@@ -219,7 +222,7 @@ class LocalWeights(Spec):
             ValueError: for shapes that do not belong together, values that are not finite,
                 levels that do not increase inside (0, 1), or fewer than two rows a fold.
         """
-        start = begin(predictions, y, levels, features, mask, fold, self.folds, key)
+        start = begin(predictions, y, levels, features, mask, fold, self.folds, self.repeats, key)
         first = jax.random.fold_in(start.key, 0)
         base, *_ = fit_base(
             self.base_resolution, start.rows, start.folds, key=first, progress=progress

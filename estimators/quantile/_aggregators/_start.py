@@ -14,22 +14,25 @@ from estimators.quantile._folds import folds
 
 
 class Folds(NamedTuple):
-    """For each fold the rows outside and inside, filled up with n, and how many are outside."""
+    """For each fold the rows outside and inside, filled up with n, and how many are outside.
+
+    Of several partitions the folds follow one another: each row is inside one fold of each.
+    """
 
     outside: Int[Array, "folds rows"]
     counts: Int[Array, " folds"]
     inside: Int[Array, "folds fewer"]
 
 
-def make_folds(fold: np.ndarray) -> Folds:
-    """From a fold number for each row."""
-    numbers = np.unique(fold)
-    outside = [np.flatnonzero(fold != number) for number in numbers]
-    inside = [np.flatnonzero(fold == number) for number in numbers]
+def make_folds(*partitions: np.ndarray) -> Folds:
+    """From a fold number for each row, for each partition."""
+    rows = len(partitions[0])
+    inside = [fold == number for fold in partitions for number in np.unique(fold)]
+    outside = [np.flatnonzero(~mine) for mine in inside]
     return Folds(
-        jnp.asarray(_filled(outside, len(fold))),
-        jnp.asarray([len(rows) for rows in outside]),
-        jnp.asarray(_filled(inside, len(fold))),
+        jnp.asarray(_filled(outside, rows)),
+        jnp.asarray([len(places) for places in outside]),
+        jnp.asarray(_filled([np.flatnonzero(mine) for mine in inside], rows)),
     )
 
 
@@ -51,11 +54,12 @@ class Start(NamedTuple):
     key: Key[Array, ""]
 
 
-def begin(predictions, y, levels, features, mask, fold, count: int, key) -> Start:
+def begin(predictions, y, levels, features, mask, fold, count: int, repeats: int, key) -> Start:
     """Check the arguments of a fit and draw its folds, where none are given."""
     data = as_data(predictions, y, levels, features, mask)
     of_fold, run = jax.random.split(checks.as_key(key))
-    folds = make_folds(_as_fold(fold, data.y.shape[0], count, of_fold))
+    keys = [of_fold, *jax.random.split(of_fold, repeats - 1)]
+    folds = make_folds(*(_as_fold(fold, data.y.shape[0], count, key) for key in keys))
     blind = Inputs.of(data.predictions, data.y, data.features, data.mask, "nothing")
     return Start(data, folds, blind, as_rows(blind, data), run)
 
