@@ -350,6 +350,8 @@ TABLE = [
                 information.ConditionalGaussianCopula(),
                 pair((60, 2), (60, 1), (60, 1)),
             ),
+            ("MIST", information.MIST(), pair((60, 2), (60, 1))),
+            ("MIST(soft)", information.MIST(ranks="soft"), pair((60, 2), (60, 1))),
             ("TotalCorrelationKSG", information.TotalCorrelationKSG(), normal(60, 3)),
             (
                 "TotalCorrelationGaussianCopula",
@@ -705,6 +707,8 @@ VARIANTS = {
     "ProductKDE([0.4, 0.2, 0.3], 3 columns)",
     "KSG(algorithm=2)",
     "Binned(equal_width)",
+    "MIST",
+    "MIST(soft)",
     "GlobalWeights('medium')",
     "LocalWeights('medium')",
     "LocalWeights('product')",

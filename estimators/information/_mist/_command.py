@@ -51,7 +51,7 @@ class Config:
 
     architecture: str = "profiles"
     seeds: tuple[int, ...] = (1, 2)
-    shards: int = 44
+    shards: int = 60
     held_out_seed: int = 1000
     held_out_shards: int = 12
     seed: int = 0
@@ -171,7 +171,8 @@ def _profiles(config: Config, folder: Path) -> Path:
         network = _train.widened(network, calibrate, _as_rows(widen))
         network = _train.with_shared(network, *halves)
         table = _report(network, final, LAWS)
-        table += f"\n\nwidening {float(network.widening)}\n\n" + _report(network, beyond, UNSEEN)
+        widening = " ".join(f"{factor:g}" for factor in network.widening)
+        table += f"\n\nwidening {widening}\n\n" + _report(network, beyond, UNSEEN)
         _say(f"after {int(result.steps)} updates on {len(rows.information)} data sets\n{table}\n")
         (folder / "table.md").write_text(table + "\n")
         if result.status == "interrupted":

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from estimators.information._mist._laws import LAWS, Draw, live, log_uniform
+from estimators.information._mist._draw import Draw, live, log_uniform
+from estimators.information._mist._laws import LAWS
 
-# How often each law is drawn: elliptical, additive, mixture, regression, copulas.
-SHARES = (0.36, 0.1, 0.2, 0.17, 0.17)
+# How often each law is drawn: elliptical, additive, mixture, regression, copulas, grid.
+SHARES = (0.31, 0.08, 0.18, 0.14, 0.13, 0.16)
 INDEPENDENT, STACKED, EMBEDDED = 0.07, 0.25, 0.15
 
 
@@ -122,10 +123,10 @@ def disguise(key, side, columns):
     size = jnp.sqrt(jnp.mean(jnp.minimum(side**2, 25.0), 0, keepdims=True)) + 1e-6
     standard = side / size
     twisted = jax.lax.switch(
-        jax.random.randint(keys[4], (), 0, 2), (_twist, _shear), keys[5], standard
+        jax.random.randint(keys[4], (), 0, 3), (_twist, _shear, _couple), keys[5], standard
     )
     twisted = perhaps(keys[6], 0.5, _mix(keys[7], twisted, columns), twisted)
-    twist = (jax.random.uniform(keys[8]) < 0.3) & (columns > 1)
+    twist = (jax.random.uniform(keys[8]) < 0.35) & (columns > 1)
     return jnp.where(twist, twisted, side) * used
 
 
@@ -169,3 +170,13 @@ def _shear(key, side):
     stepped = 2 * jnp.tanh(jax.random.uniform(keys[1], minval=1.0, maxval=4.0) * other)
     moved = jnp.where(jax.random.bernoulli(keys[2]), bowed, stepped)
     return side.at[:, 0].add(size * moved)
+
+
+def _couple(key, side):
+    """Move the first column by a random sum of cosines of the second."""
+    keys = jax.random.split(key, 5)
+    frequency = log_uniform(keys[0], 0.5, 6.0) * jax.random.normal(keys[1], (4,))
+    start = jax.random.uniform(keys[2], (4,), maxval=2 * jnp.pi)
+    size = log_uniform(keys[3], 0.2, 2.0) * jax.random.normal(keys[4], (4,))
+    cosines = jnp.cos(side[:, 1:2] * frequency[None] + start[None])
+    return side.at[:, 0].add(cosines @ size)

@@ -4,43 +4,18 @@ Each law takes a key, a number of rows, and the numbers of columns dx, dy that i
 `width`, and returns `Draw`: columns beyond dx, dy are zero. Parameters are drawn with the data.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
-from jaxtyping import Array, Float, Int
 
 from estimators.information._closed_forms import additive_uniform_information, student_correction
+from estimators.information._mist._draw import Draw, live, log_uniform, put
+from estimators.information._mist._grid import grid
 
 MONTE_CARLO = 2048
 MIXTURE_COLUMNS = 4
 COMPONENTS = 12
 TERMS = 6
-
-
-class Draw(NamedTuple):
-    """A data set of one law.
-
-    Attributes:
-        x: `(rows, width)`.
-        y: `(rows, width)`.
-        information: nats.
-    """
-
-    x: Float[Array, "rows width"]
-    y: Float[Array, "rows width"]
-    information: Float[Array, ""]
-
-
-def log_uniform(key, low, high, shape=()):
-    """A draw whose logarithm is uniform."""
-    return jnp.exp(jax.random.uniform(key, shape, minval=jnp.log(low), maxval=jnp.log(high)))
-
-
-def live(columns: Int[Array, ""], width: int):
-    """1 for the columns in use."""
-    return (jnp.arange(width) < columns).astype(float)
 
 
 def wanted_information(key, least_columns):
@@ -91,7 +66,7 @@ def additive(key, rows: int, width: int, dx, dy) -> Draw:
 
 def mixture(key, rows: int, width: int, dx, dy) -> Draw:
     """Mixtures of up to 12 normal laws on up to 4 + 4 columns; the others are noise."""
-    c, keys = MIXTURE_COLUMNS, jax.random.split(key, 14)
+    c, keys = MIXTURE_COLUMNS, jax.random.split(key, 16)
     ux = jax.random.randint(keys[0], (), 1, jnp.minimum(dx, c) + 1)
     uy = jax.random.randint(keys[1], (), 1, jnp.minimum(dy, c) + 1)
     used = jnp.concatenate([live(ux, c), live(uy, c)])
@@ -108,13 +83,16 @@ def mixture(key, rows: int, width: int, dx, dy) -> Draw:
     means = means * jax.random.uniform(keys[8], minval=0.0, maxval=3.0)
     shape = jax.random.normal(keys[9], (COMPONENTS, 2 * c, 2 * c)) / (2 * c) ** 0.5
     ridge = log_uniform(keys[10], 0.05, 1.0)
-    scale = jnp.exp(0.5 * jax.random.normal(keys[11], (COMPONENTS, 1, 1)))
+    spread = jax.random.uniform(keys[14], maxval=1.2)
+    scale = jnp.exp(spread * jax.random.normal(keys[11], (COMPONENTS, 1, 1)))
     covariance = scale * (shape @ shape.mT * (1 - ridge) + ridge * jnp.eye(2 * c)[None])
-    # Often x and y are independent within a component: the dependence is in the means alone.
+    # Often x and y are independent within every component, or within some: the dependence is in
+    # the means alone, or in a part of the rows.
     block = jnp.arange(2 * c) < c
     same = block[:, None] == block[None]
-    apart = jax.random.uniform(keys[12]) < 0.35
-    covariance = covariance * jnp.where(apart & ~same, 0.0, 1.0)[None]
+    share = jax.random.choice(keys[12], jnp.array([1.0, 0.5, 0.0]), p=jnp.array([0.35, 0.2, 0.45]))
+    apart = jax.random.bernoulli(keys[15], share, (COMPONENTS, 1, 1))
+    covariance = covariance * jnp.where(apart & ~same[None], 0.0, 1.0)
     means = means * used[None]
     covariance = covariance * (used[:, None] * used[None])[None] + jnp.diag(1 - used)[None]
     return _mixture_draw(keys[13], rows, width, (dx, dy), (ux, uy), log_weights, means, covariance)
@@ -151,13 +129,6 @@ def _mixture_draw(key, rows, width, columns, used, log_weights, means, covarianc
         for side, part, u in ((x, points[:, :c], used[0]), (y, points[:, c:], used[1]))
     )
     return Draw(x * live(columns[0], width)[None], y * live(columns[1], width)[None], information)
-
-
-def put(side, part, used):
-    """The first `used` columns of a side come from the part."""
-    width, c = side.shape[1], part.shape[1]
-    part = jnp.pad(part, ((0, 0), (0, max(0, width - c))))[:, :width]
-    return jnp.where((jnp.arange(width) < used)[None], part, side)
 
 
 def regression(key, rows: int, width: int, dx, dy) -> Draw:
@@ -260,4 +231,4 @@ def _log_of_less_than_one(z):
     return jnp.log(-jnp.expm1(-z))
 
 
-LAWS = (elliptical, additive, mixture, regression, copulas)
+LAWS = (elliptical, additive, mixture, regression, copulas, grid)

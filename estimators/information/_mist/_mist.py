@@ -88,7 +88,7 @@ class QuantileEstimate(Stored):
             True
         """
         checks.probability("coverage", coverage)
-        if checks.is_concrete(coverage) and float(jnp.asarray(coverage)) > 0.98 + 1e-6:
+        if checks.is_concrete(coverage) and float(np.asarray(coverage)) > 0.98 + 1e-6:
             raise ValueError(f"coverage must be at most 0.98, the range of levels; got {coverage}")
         tail = (1 - jnp.asarray(coverage, self.quantiles.dtype)) / 2
         scale = compress(self.quantiles)

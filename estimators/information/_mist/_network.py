@@ -17,6 +17,7 @@ LEVELS = (
 MEDIAN = LEVELS.index(0.5)
 UNIT = 0.15  # nats below which the network thinks in nats, above in their logarithm
 FAR = 6.0  # standardised features are cut off here
+ON_THE_LIMIT = 1e-3  # of standardised features
 
 
 def compress(information):
@@ -92,7 +93,7 @@ class Network(Stored):
         limits: `(2, F)`: nearly all of the training features, standardised, lay between.
         shared: the share of the squared error that two parts of one data set have in common:
             what averaging over parts cannot remove.
-        widening: by how much quantiles spread where the heads disagree.
+        widening: by how much quantiles spread where the heads disagree, for each bin of n.
     """
 
     scaling: Scaling
@@ -100,7 +101,7 @@ class Network(Stored):
     shift: Float[Array, "sizes columns levels"]
     limits: Float[Array, "2 F"]
     shared: Float[Array, ""]
-    widening: Float[Array, ""]
+    widening: Float[Array, " sizes"]
 
     def __call__(self, features: Float[Array, " F"]) -> Float[Array, " levels"]:
         """Quantiles in nats; x and y exchanged give the same."""
@@ -122,7 +123,8 @@ class Network(Stored):
         quantiles = jnp.mean(answers, 0)
         # Heads that saw the same laws disagree most on data unlike them all: their variance joins
         # that of the quantiles, as if all were normal.
-        apart = self.widening * jnp.sqrt(jnp.var(answers[:, MEDIAN]) + 1e-12)
+        widening = self.widening[bins(features)[0]]
+        apart = widening * jnp.sqrt(jnp.var(answers[:, MEDIAN]) + 1e-12)
         median = quantiles[MEDIAN]
         normal = jax.scipy.special.ndtri(jnp.asarray(LEVELS, median.dtype))
         # Beside the median: a root has no derivative at zero.
@@ -134,7 +136,9 @@ class Network(Stored):
     def outside(self, features: Float[Array, " F"]) -> Float[Array, ""]:
         """The fraction of features that lie beyond what training saw."""
         standard = (features - self.scaling.centre) / self.scaling.scale
-        beyond = (standard < self.limits[0]) | (standard > self.limits[1])
+        # A feature of few values lies on its limit, where rounding must not decide.
+        low, high = self.limits[0] - ON_THE_LIMIT, self.limits[1] + ON_THE_LIMIT
+        beyond = (standard < low) | (standard > high)
         return jnp.mean(beyond.astype(features.dtype))
 
 

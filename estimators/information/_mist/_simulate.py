@@ -114,13 +114,20 @@ def halves(folder: Path, seed: int, rows: int = 512, width: int = 5, size: int =
     return arrays["features"], arrays["information"]
 
 
-def beyond(folder: Path, seed: int, rows: int = 512, width: int = 5, size: int = 2000):
-    """Data sets as in a shard, of laws that no network is trained on; simulated once."""
+def beyond(folder: Path, seed: int, rows=(512, 256, 128, 64), width: int = 5, size: int = 1500):
+    """Data sets as in a shard, of laws that no network is trained on; simulated once.
+
+    So many for each number of rows that they are filled up to, in turn.
+    """
     path = Path(folder) / f"beyond_{seed:04d}.safetensors"
     if not path.exists():
-        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 2**30 + 1), size)
+        root = jax.random.fold_in(jax.random.key(seed), 2**30 + 1)
         equal = (1 / len(UNSEEN),) * len(UNSEEN)
-        arrays = _kept(*map(np.asarray, simulate(keys, rows, width, UNSEEN, equal)))
+        parts = []
+        for i, most in enumerate(rows):
+            keys = jax.random.split(jax.random.fold_in(root, i), size)
+            parts.append(map(np.asarray, simulate(keys, most, width, UNSEEN, equal)))
+        arrays = _kept(*map(np.concatenate, zip(*parts, strict=True)))
         _io.write_arrays(path, arrays, {"seed": seed})
     return _io.read_arrays(path)[0]
 

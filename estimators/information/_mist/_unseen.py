@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln
 
-from estimators.information._mist._laws import MONTE_CARLO, Draw, live, log_uniform, put
+from estimators.information._mist._draw import Draw, live, log_uniform, put
+from estimators.information._mist._laws import MONTE_CARLO
 
 
 def curve(key, rows: int, width: int, dx, dy) -> Draw:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from estimators import information, io
 from estimators.information import MIST
@@ -44,6 +45,28 @@ def test_independent_variables(mist):
         assert np.median(values) < 0.01
 
 
+@pytest.mark.thorough
+def test_permutation_p_values_are_uniform(mist):
+    """Of 300 independent pairs of 60 rows, a Cauchy column against two normal ones.
+
+    Spread over the gap below it an exact p-value is uniform: the Kolmogorov-Smirnov test rejects
+    that with probability 1 %.
+    """
+
+    @jax.jit
+    def p_values(mist, keys):
+        def one(key):
+            of_x, of_y, of_order, of_gap = jax.random.split(key, 4)
+            x, y = jax.random.cauchy(of_x, (60, 1)), jax.random.normal(of_y, (60, 2))
+            test = information.permutation_test(x, y, key=of_order, statistic=mist, permutations=39)
+            return test.p_value - jax.random.uniform(of_gap) / 40
+
+        return jax.lax.map(one, keys)
+
+    found = p_values(mist, jax.random.split(jax.random.key(6), 300))
+    assert scipy.stats.kstest(found, "uniform").pvalue > 0.01
+
+
 def test_symmetries(mist):
     x, y = normal_pair(200, 0.7, columns=2)
     value = mist.estimate(x, y).quantiles
@@ -66,6 +89,8 @@ def test_quantiles_and_intervals(mist):
     with refuses("coverage must be at most 0.98"):
         estimate.interval(0.99)
     assert np.isnan(jax.jit(lambda e, c: e.interval(c))(estimate, 0.995)).all()
+    inside = jax.jit(lambda e: e.interval(0.9))(estimate)
+    np.testing.assert_allclose(inside, [lower, upper], rtol=1e-5)
 
 
 def test_another_number_of_rows_compiles_nothing(mist):
@@ -136,8 +161,8 @@ def test_soft_ranks_estimate_too():
 @pytest.mark.thorough
 def test_all_pairs_of_a_table(mist):
     """As any estimator; a strong dependence is found among independent columns."""
-    x, y = normal_pair(64, 0.9)
-    table = jnp.concatenate([x, y, jax.random.normal(jax.random.key(9), (64, 1))], 1)
+    x, y = normal_pair(100, 0.9)
+    table = jnp.concatenate([x, y, jax.random.normal(jax.random.key(9), (100, 1))], 1)
     found = information.mutual_information_matrix(
         table, key=jax.random.key(0), estimator=mist, permutations=99
     )
