@@ -53,10 +53,12 @@ def grid(key, rows: int, width: int, dx, dy) -> Draw:
     chosen = jnp.clip(jnp.searchsorted(jnp.cumsum(cells), uniform), 0, CELLS**2 - 1)
     of_x, of_y, of_rest = jax.random.split(keys[13], 3)
     rest = jax.random.normal(of_rest, (2, rows, width))
-    sides = []
-    for which, (key, index) in enumerate(((of_x, chosen // CELLS), (of_y, chosen % CELLS))):
+
+    def placed(key, which, index):
         half = jnp.where(planes[which], 1 / side, jnp.array([1 / CELLS, 1.0]))
         within = half[None] * jax.random.uniform(key, (rows, 2), minval=-1.0)
-        found = put(rest[which], places[which][index] + within, 1 + planes[which])
-        sides.append(found * live((dx, dy)[which], width)[None])
-    return Draw(*sides, information)
+        points = put(rest[which], places[which][index] + within, 1 + planes[which])
+        return points * live((dx, dy)[which], width)[None]
+
+    x, y = placed(of_x, 0, chosen // CELLS), placed(of_y, 1, chosen % CELLS)
+    return Draw(x, y, information)
