@@ -28,8 +28,8 @@ def grid(key, rows: int, width: int, dx, dy) -> Draw:
         return jnp.where(plane, in_plane, on_line)
 
     places = [middles(plane) for plane in planes]
-    slowest = jnp.where(planes.any(), 2.5, 6.0)
-    frequency = log_uniform(keys[1], 0.7, 1.0) * slowest ** jax.random.uniform(keys[2])
+    fastest = jnp.where(planes.any(), 2.5, 6.0)
+    frequency = log_uniform(keys[1], 0.7, 1.0) * fastest ** jax.random.uniform(keys[2])
     directions = frequency * jax.random.normal(keys[3], (2, 2, TERMS)) * 1.5
     start = jax.random.uniform(keys[4], (TERMS,), maxval=2 * jnp.pi)
     sizes = jax.random.normal(keys[5], (TERMS,))
