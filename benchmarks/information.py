@@ -211,10 +211,11 @@ def interval_table(records, sizes):
         "| tasks | n | estimator | 50 % | 80 % | 90 % | width of 90 %, nats | at equal coverage |",
         "|---" * 8 + "|",
     ]
+    members = groups(records)
     for group in ("all 33", "21 distinct", "bend and mix (8)"):
         for n in sizes:
             for label in labels:
-                chosen = [found.get((t, n, label)) for t in groups(records).get(group, [])]
+                chosen = [found.get((t, n, label)) for t in members.get(group, [])]
                 if None in chosen or not chosen:
                     continue
                 ends = np.array([r["ends"] for r in chosen])  # (tasks, coverages, 2, seeds)

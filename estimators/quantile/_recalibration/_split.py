@@ -13,7 +13,6 @@ from estimators.quantile._inputs import as_levels, as_rows
 from estimators.quantile._monotone._sort import sort_levels
 from estimators.quantile._monotone._sweep import sweep_levels
 from estimators.quantile._recalibration._ranks import level_ranks, why_infinite
-from estimators.quantile._scores._arguments import partners
 
 
 class CalibratedQuantiles(Fitted):
@@ -125,14 +124,13 @@ def as_calibration(predictions, y, levels):
 
 
 def _paired_shifts(residuals, levels):
-    upper, paired = partners(levels, np)
-    if not paired.all():
+    exact = [as_fraction(level) for level in levels]
+    if any(a + b != 1 for a, b in zip(exact, exact[::-1], strict=True)):
         raise ValueError(f"levels must be symmetric about 1/2 for symmetric=True; got {levels}")
-    lower = np.flatnonzero(np.arange(len(levels)) < upper)
-    upper = upper[lower]
+    lower = np.arange(len(exact) // 2)
+    upper = len(exact) - 1 - lower
     widths = jnp.maximum(-residuals[:, lower], residuals[:, upper])
-    coverages = [1 - 2 * as_fraction(level) for level in levels[lower]]
-    ranks = [conformal_rank(residuals.shape[0], coverage) for coverage in coverages]
+    ranks = [conformal_rank(residuals.shape[0], 1 - 2 * exact[i]) for i in lower]
     widen = jax.vmap(order_statistic, (1, 0))(widths, jnp.asarray(ranks, jnp.int32))
-    shifts = jnp.zeros(len(levels), residuals.dtype)
+    shifts = jnp.zeros(len(exact), residuals.dtype)
     return shifts.at[lower].set(-widen).at[upper].set(widen)
