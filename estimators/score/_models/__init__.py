@@ -1,13 +1,13 @@
 """Scores in closed form: a Gaussian, a mixture of Gaussians, the data points themselves."""
 
 from estimators.score._models._empirical import Empirical, FittedEmpirical
-from estimators.score._models._gaussian import (
+from estimators.score._models._fitted_gaussian import (
     FittedGaussian,
-    Gaussian,
     GaussianInfo,
     as_gaussian,
     by_mode,
 )
+from estimators.score._models._gaussian import Gaussian
 from estimators.score._models._mixture import FittedMixture, Mixture, MixtureInfo
 from estimators.score._models._model import AnalyticModel, ScoreModel, as_model, as_noised
 from estimators.score._models._with_components import ComponentModel
