@@ -2,12 +2,22 @@
 
 import equinox as eqx
 
-# Every class that a file may hold, by its qualified name: a file says which one it is, and
-# reading it never imports what the reader did not.
-REGISTRY: dict[str, type] = {
-    "equinox.nn._linear.Linear": eqx.nn.Linear,
-    "equinox.nn._conv.Conv2d": eqx.nn.Conv2d,
-}
+
+def stored_name(cls: type) -> str:
+    """The name of a class in files: package, room and class.
+
+    Not the module, so that a class may move between the files of its room and what was saved
+    before is still read.
+    """
+    module = cls.__module__
+    if module.startswith(("estimators.", "equinox.")):
+        module = ".".join(module.split(".")[:2])
+    return f"{module}.{cls.__qualname__}"
+
+
+# Every class that a file may hold, by its name: a file says which one it is, and reading it never
+# imports what the reader did not.
+REGISTRY: dict[str, type] = {stored_name(cls): cls for cls in (eqx.nn.Linear, eqx.nn.Conv2d)}
 
 
 class Stored(eqx.Module):
@@ -15,7 +25,7 @@ class Stored(eqx.Module):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        REGISTRY[f"{cls.__module__}.{cls.__qualname__}"] = cls
+        REGISTRY[stored_name(cls)] = cls
 
     def __hash__(self):
         # `jax.jit(fitted.method)` hashes what it is given. Without this message the

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from estimators._core._base import REGISTRY, Stored
+from estimators._core._base import REGISTRY, Stored, stored_name
 
 SCHEMA = 1
 
@@ -125,13 +125,13 @@ def _umask() -> int:
 
 def _encode(value, name: str, arrays: dict):
     """JSON for `value`; its arrays go to `arrays` under the name that the JSON refers to."""
-    qualified = f"{type(value).__module__}.{type(value).__qualname__}"
-    if qualified in REGISTRY:
+    class_name = stored_name(type(value))
+    if class_name in REGISTRY:
         fields = {
             field: _encode(getattr(value, field), f"{name}.{field}".lstrip("."), arrays)
             for field in value.__dataclass_fields__
         }
-        return {"class": qualified, "fields": fields}
+        return {"class": class_name, "fields": fields}
     if isinstance(value, list | tuple):
         kind = "list" if isinstance(value, list) else "tuple"
         return {kind: [_encode(v, f"{name}.{i}", arrays) for i, v in enumerate(value)]}
@@ -172,12 +172,12 @@ def _decode(node: dict, arrays: dict):
     return node["value"]
 
 
-def _lookup(qualified: str):
-    if qualified not in REGISTRY and qualified.startswith("estimators."):
+def _lookup(class_name: str):
+    if class_name not in REGISTRY and class_name.startswith("estimators."):
         try:
-            importlib.import_module(qualified.rsplit(".", 1)[0])
+            importlib.import_module(class_name.rsplit(".", 1)[0])
         except ImportError:
             pass
-    if qualified not in REGISTRY:
-        raise ValueError(f"unknown class {qualified!r}: import the module that defines it first")
-    return REGISTRY[qualified]
+    if class_name not in REGISTRY:
+        raise ValueError(f"unknown class {class_name!r}: import the module that defines it first")
+    return REGISTRY[class_name]

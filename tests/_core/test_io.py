@@ -1,12 +1,18 @@
 """Files: refused when they are not ours, atomic, and never wider than jax can hold."""
 
+import importlib
+import pkgutil
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import estimators
 from estimators import density, io
 from estimators._core import _io
+from estimators._core._base import Stored, stored_name
 from estimators.testing import refuses
 
 
@@ -30,6 +36,25 @@ def test_an_unknown_class_is_not_imported(tmp_path):
     _io.write_arrays(path, {}, {"schema": 1, "object": {"class": "os.path", "fields": {}}})
     with pytest.raises(ValueError, match=r"unknown class 'os\.path'"):
         io.load(path)
+
+
+def test_files_name_classes_by_their_room_alone():
+    """So that they stay readable when a class moves to another file of the room."""
+    for module in pkgutil.walk_packages(estimators.__path__, "estimators."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    seen: dict[str, type] = {}
+    waiting = list(Stored.__subclasses__())
+    while waiting:
+        cls = waiting.pop()
+        waiting += cls.__subclasses__()
+        if cls.__module__.startswith("estimators."):
+            name = stored_name(cls)
+            assert seen.setdefault(name, cls) is cls, f"{name} names two classes"
+            assert name.count(".") == 2
+    assert len(seen) > 300
+    assert stored_name(density.FittedKDE) == "estimators.density.FittedKDE"
+    assert stored_name(eqx.nn.Linear) == "equinox.nn.Linear"
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

@@ -50,7 +50,7 @@ class Config:
     """
 
     architecture: str = "profiles"
-    seeds: tuple[int, ...] = (1, 2)
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
     shards: int = 60
     held_out_seed: int = 1000
     held_out_shards: int = 12
@@ -58,7 +58,7 @@ class Config:
     heads: int = 5
     width: int = 256
     depth: int = 3
-    steps: int = 8000
+    steps: int = 20000
     batch_size: int = 512
     learning_rate: float = 1.5e-3
     report_every: int = 2000
