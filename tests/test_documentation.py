@@ -151,6 +151,7 @@ SLOW = {
     "quantile",
     "quantile_stack",
     "processes",
+    "score",
 }
 
 

@@ -240,13 +240,18 @@ def test_the_aggregator_mixes_what_is_good(chosen):
     assert (alone <= z[:, 0].max(-1, keepdims=True) + 1e-5).all()
 
 
-def test_it_is_saved_compiled_and_repeatable(chosen, tmp_path):
-    z, y, x = experts()
+def test_it_is_saved_and_compiled(chosen, tmp_path):
+    z, _, x = experts()
     io.save(tmp_path / "chosen.safetensors", chosen)
     loaded = io.load(tmp_path / "chosen.safetensors")
     np.testing.assert_array_equal(loaded.combine(z, x), chosen.combine(z, x))
     compiled = jax.jit(quantile.FittedAggregator.combine)(chosen, z, x)
     np.testing.assert_allclose(compiled, chosen.combine(z, x), atol=1e-5)
+
+
+@pytest.mark.thorough
+def test_one_key_chooses_the_same_again(chosen):
+    z, y, x = experts()
     again = SMALL.fit(z, y, LEVELS, features=x, key=KEY)
     np.testing.assert_array_equal(again.info.shares, chosen.info.shares)
 

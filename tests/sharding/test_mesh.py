@@ -30,7 +30,7 @@ def close(got, expected, dtype):
 
 
 # Every computation on 8 devices; those of one kind each on any number, and in float32, at once.
-EACH_KIND = ("density, loo", "conformal quantile", "KSG", "Gaussian", "mixture", "training")
+EACH_KIND = ("density, scott", "conformal quantile", "KSG", "Gaussian", "mixture", "training")
 FIRST = [
     pytest.param(n, marks=() if n in EACH_KIND else pytest.mark.thorough) for n in COMPUTATIONS
 ]
