@@ -22,6 +22,7 @@ from estimators._core._order_statistics import (
 )
 from estimators._core._product import product
 from estimators._core._runs import Runs, runs
+from estimators._core._scaling import Scaling, centre_and_spread
 from estimators._core._student import student_quantile
 
 __all__ = [
@@ -29,10 +30,12 @@ __all__ = [
     "Fitted",
     "KernelStatistics",
     "Runs",
+    "Scaling",
     "Spec",
     "Stored",
     "as_folds",
     "as_numbered_folds",
+    "centre_and_spread",
     "checks",
     "constant_columns",
     "effective_sample_size",

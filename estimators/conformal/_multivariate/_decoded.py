@@ -4,11 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from estimators._core import Stored
+from estimators._core import Scaling, Stored
 from estimators._core._blocks import map_blocks
 from estimators.conformal._multivariate._directions import HalfSpaces, unit_vectors
 from estimators.conformal._multivariate._representation import Representation
-from estimators.conformal._multivariate._scaling import Scaling
 
 BLOCK = 64  # rows decoded at once
 # Of the energy beside the squared distance. Of 0, .1, .3 and 1, on one split each of a curved law

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Key, Real
 
 from estimators import training
-from estimators._core import Spec, checks
+from estimators._core import Scaling, Spec, checks, constant_columns
 from estimators.conformal._multivariate._calibrated_directional import FittedDirectionalQuantiles
 from estimators.conformal._multivariate._decoded import Decoded, base_points
 from estimators.conformal._multivariate._directions import (
@@ -25,7 +25,6 @@ from estimators.conformal._multivariate._representation import (
     Representation,
     evidence_loss,
 )
-from estimators.conformal._multivariate._scaling import scaling
 
 START = 0.5  # of the noise, in standard deviations of y
 CHUNK = 100  # steps between two looks at the validation rows
@@ -138,8 +137,9 @@ class DirectionalQuantiles(Spec):
                 an outcome that is constant.
         """
         x, y = _as_training_rows(x, y)
+        _check_varies(y)
         columns, k, dtype = x.shape[1], y.shape[1], y.dtype
-        units, r = scaling(x, y), self.representation or k
+        units, r = Scaling.of(x, y), self.representation or k
         keys = jax.random.split(checks.as_key(key), 6)
 
         def as_data(x, y):
@@ -196,6 +196,14 @@ def _as_training_rows(x, y, prefix: str = "", columns=(None, None)):
         raise ValueError(f"{prefix}y must have {x.shape[0]} rows, as x; got shape {y.shape}")
     dtype = jnp.result_type(x, y)
     return x.astype(dtype), y.astype(dtype)
+
+
+def _check_varies(y):
+    constant = constant_columns(y)
+    if checks.holds(jnp.any, constant):
+        raise ValueError(
+            f"y must vary in every column; column {int(jnp.argmax(constant))} is constant"
+        )
 
 
 @functools.lru_cache

@@ -6,7 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from estimators._core import Fitted, Spec, Stored, checks, constant_columns, product
+from estimators._core import (
+    Fitted,
+    Spec,
+    Stored,
+    centre_and_spread,
+    checks,
+    constant_columns,
+    product,
+)
 from estimators.conformal._newton import newton
 
 
@@ -142,10 +150,9 @@ class LogisticRatio(Spec):
 @eqx.filter_jit
 def _fit(source, target, ridge, squares: bool) -> FittedLogisticRatio:
     rows, n, m = jnp.concatenate([source, target]), source.shape[0], target.shape[0]
-    shifted = rows - rows[:1]
-    centre = rows[0] + jnp.mean(shifted, 0)
+    centre, spread = centre_and_spread(rows)
     constant = constant_columns(rows)
-    inverse = jnp.where(constant, 0, 1 / jnp.where(constant, 1, jnp.std(shifted, 0)))
+    inverse = jnp.where(constant, 0, 1 / jnp.where(constant, 1, spread))
     nothing = jnp.zeros((), rows.dtype)
     columns = rows.shape[1] * (1 + squares)
     start = FittedLogisticRatio(

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from estimators import training
-from estimators._core import Fitted, Stored, checks
-from estimators.quantile._models._data import Scaling
+from estimators._core import Fitted, Scaling, Stored, checks
 from estimators.quantile._models._trunk import Trunk
 from estimators.quantile._monotone._sort import sort_levels
 from estimators.quantile._scores._pinball import weighted_interval_score

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
 
-from estimators._core import Fitted, Spec, Stored, checks, product
-from estimators.quantile._models._data import as_training_rows, scaling
+from estimators._core import Fitted, Scaling, Spec, Stored, checks, product
+from estimators.quantile._models._data import as_training_rows
 from estimators.quantile._models._smoothed import minimise_smoothed
 from estimators.quantile._monotone._sort import sort_levels
 
@@ -146,7 +146,7 @@ class LinearQuantiles(Spec):
 
 @jax.jit
 def _fit(features, y, levels, smoothing):
-    units = scaling(features, y)
+    units = Scaling.of(features, y)
     # The left singular vectors are features without correlation; where columns depend on
     # each other, the directions that do not vary are left out.
     left, singular, right = jnp.linalg.svd(units.features(features), full_matrices=False)

@@ -10,8 +10,8 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, Key, Real
 
 from estimators import training
-from estimators._core import Spec, checks
-from estimators.quantile._models._data import as_training_rows, scaling
+from estimators._core import Scaling, Spec, checks
+from estimators.quantile._models._data import as_training_rows
 from estimators.quantile._models._fitted_network import FittedNetwork, Head
 from estimators.quantile._models._trunk import random_trunk
 
@@ -67,7 +67,7 @@ class NetworkSpec(Spec):
         features, y = as_training_rows(features, y)
         dtype, columns = y.dtype, features.shape[1]
         levels = checks.as_levels("levels", levels).astype(dtype)
-        units, head = scaling(features, y), self._head(dtype)
+        units, head = Scaling.of(features, y), self._head(dtype)
 
         def as_data(features, y):
             rows = units.features(features.astype(dtype)), units.outcomes(y.astype(dtype))
