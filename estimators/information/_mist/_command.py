@@ -18,7 +18,7 @@ import numpy as np
 from estimators import training
 from estimators._core import _io, checks
 from estimators.information._mist import _simulate, _table, _train
-from estimators.information._mist._laws import LAWS
+from estimators.information._mist._laws import LAWS, normal
 from estimators.information._mist._mist import WEIGHTS
 from estimators.information._mist._network import expand
 from estimators.information._mist._set_transformer import SetTransformer, streaming_loss
@@ -170,7 +170,7 @@ def _profiles(config: Config, folder: Path) -> Path:
         network = _train.assemble(result.parameters, scaling, limits)
         network = _train.widened(network, calibrate, _as_rows(widen))
         network = _train.with_shared(network, *halves)
-        table = _report(network, final, LAWS)
+        table = _report(network, final, (*LAWS, normal))
         widening = " ".join(f"{factor:g}" for factor in network.widening)
         table += f"\n\nwidening {widening}\n\n" + _report(network, beyond, UNSEEN)
         _say(f"after {int(result.steps)} updates on {len(rows.information)} data sets\n{table}\n")

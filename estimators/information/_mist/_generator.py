@@ -8,11 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from estimators.information._mist._draw import Draw, live, log_uniform
-from estimators.information._mist._laws import LAWS
+from estimators.information._mist._laws import LAWS, normal
 
 # How often each law is drawn: elliptical, additive, mixture, regression, copulas, grid.
 SHARES = (0.31, 0.08, 0.18, 0.14, 0.13, 0.16)
 INDEPENDENT, STACKED, EMBEDDED = 0.07, 0.25, 0.15
+# Normal laws that nothing hides are frequent in use, and rare among the disguised ones.
+PLAIN = 0.15
 
 
 class DataSet(NamedTuple):
@@ -33,15 +35,34 @@ def draw(
     *,
     laws: tuple[Callable, ...] = LAWS,
     shares: tuple[float, ...] = SHARES,
+    plain: float = PLAIN,
 ) -> DataSet:
-    """One data set of `rows / 2` to `rows` rows and up to `width` columns a side."""
+    """One data set of `rows / 2` to `rows` rows and up to `width` columns a side.
+
+    A share `plain` of them is of a normal law, which is mixed and no more; its number is that
+    after the last of `laws`.
+    """
+    of_kind, of_plain = (jax.random.fold_in(key, i) for i in (12, 13))
+    return jax.lax.cond(
+        jax.random.bernoulli(of_kind, plain),
+        lambda: _plain(of_plain, rows, width, len(laws)),
+        lambda: _disguised(key, rows, width, laws, shares),
+    )
+
+
+def _plain(key, rows, width, law) -> DataSet:
+    keys = jax.random.split(key, 5)
+    columns = _columns(keys[0], width)
+    x, y, information = normal(keys[1], rows, width, *columns)
+    x, y = _mix(keys[2], x, columns[0]), _mix(keys[3], y, columns[1])
+    return DataSet(x, y, _count(keys[4], rows, columns), columns, information, jnp.asarray(law))
+
+
+def _disguised(key, rows, width, laws, shares) -> DataSet:
     keys = jax.random.split(key, 12)
     columns = _columns(keys[0], width)
     fewer = jax.random.randint(keys[9], (2,), 1, jnp.maximum(columns, 2))
     latent = jnp.where(jax.random.bernoulli(keys[10], EMBEDDED, (2,)), fewer, columns)
-    least = jnp.maximum(rows // 2 + 1, (1.5 * jnp.sum(columns)).astype(jnp.int32))
-    least = jnp.minimum(least, rows)
-    count = jax.random.randint(keys[1], (), least, rows + 1)
     law = jax.random.choice(keys[2], len(laws), p=jnp.array(shares))
     data = _stacked(keys[3], rows, width, latent, law, laws, shares)
     alone = jax.random.uniform(keys[4]) < INDEPENDENT
@@ -53,8 +74,15 @@ def draw(
     x, y = disguise(keys[6], x, columns[0]), disguise(keys[7], y, columns[1])
     swap = jax.random.bernoulli(keys[8])
     x, y = jnp.where(swap, y, x), jnp.where(swap, x, y)
+    count = _count(keys[1], rows, columns)
     columns = jnp.where(swap, columns[::-1], columns)
     return DataSet(x, y, count, columns, information, law)
+
+
+def _count(key, rows, columns):
+    """Half of the rows at least, and 1.5 a column."""
+    least = jnp.maximum(rows // 2 + 1, (1.5 * jnp.sum(columns)).astype(jnp.int32))
+    return jax.random.randint(key, (), jnp.minimum(least, rows), rows + 1)
 
 
 def _columns(key, width):

@@ -28,13 +28,12 @@ def wanted_information(key, least_columns):
     return jnp.stack([weak, middle, strong])[kind]
 
 
-def elliptical(key, rows: int, width: int, dx, dy) -> Draw:
-    """Normal, or Student with 1 to 30 degrees of freedom, of random canonical correlations."""
+def normal(key, rows: int, width: int, dx, dy) -> Draw:
+    """Normal, of random canonical correlations; a tenth of the time independent."""
     keys = jax.random.split(key, 9)
     least = jnp.minimum(dx, dy)
     pairs = jax.random.randint(keys[0], (), 1, least + 1)
     total = wanted_information(keys[1], least)
-    # A tenth of the time, none: a Student law is dependent all the same.
     total = jnp.where(jax.random.uniform(keys[2]) < 0.1, 0, total)
     shares = jax.random.exponential(keys[3], (width,)) * live(pairs, width)
     shares = jnp.where(jax.random.uniform(keys[8]) < 0.4, live(pairs, width), shares)
@@ -42,12 +41,22 @@ def elliptical(key, rows: int, width: int, dx, dy) -> Draw:
     square = -jnp.expm1(-2 * each)
     x, noise = jax.random.normal(keys[4], (2, rows, width))
     y = jnp.sqrt(square)[None] * x + jnp.sqrt(1 - square)[None] * noise
+    return Draw(x * live(dx, width)[None], y * live(dy, width)[None], total)
+
+
+def elliptical(key, rows: int, width: int, dx, dy) -> Draw:
+    """Normal, or Student with 1 to 30 degrees of freedom, of random canonical correlations.
+
+    A Student law without correlation is dependent all the same.
+    """
+    keys = jax.random.split(key, 9)
+    x, y, total = normal(key, rows, width, dx, dy)
     freedom = log_uniform(keys[5], 1.0, 30.0)
     student = jax.random.uniform(keys[6]) < 0.55
     radius = jnp.sqrt(2 * jax.random.gamma(keys[7], freedom / 2, (rows, 1)) / freedom)
     radius = jnp.where(student, radius, 1)
     information = total + jnp.where(student, student_correction(freedom, dx, dy), 0)
-    return Draw(x * live(dx, width)[None] / radius, y * live(dy, width)[None] / radius, information)
+    return Draw(x / radius, y / radius, information)
 
 
 def additive(key, rows: int, width: int, dx, dy) -> Draw:

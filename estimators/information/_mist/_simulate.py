@@ -16,7 +16,7 @@ import numpy as np
 
 from estimators._core import _io
 from estimators.information._mist._features import features
-from estimators.information._mist._generator import SHARES, draw
+from estimators.information._mist._generator import PLAIN, SHARES, draw
 from estimators.information._mist._laws import LAWS
 from estimators.information._mist._unseen import UNSEEN
 
@@ -35,12 +35,12 @@ BATCH = 100
 MOST = 6e4  # of float16
 
 
-@functools.partial(jax.jit, static_argnames=("rows", "width", "laws", "shares"))
-def simulate(keys, rows: int, width: int, laws=LAWS, shares=SHARES):
+@functools.partial(jax.jit, static_argnames=("rows", "width", "laws", "shares", "plain"))
+def simulate(keys, rows: int, width: int, laws=LAWS, shares=SHARES, plain=PLAIN):
     """Features, information, numbers of rows and columns, and law of a data set for each key."""
 
     def one(key):
-        data = draw(key, rows, width, laws=laws, shares=shares)
+        data = draw(key, rows, width, laws=laws, shares=shares, plain=plain)
         read = features(data.x, data.y, data.count, data.columns)
         return read, data.information, data.count, data.columns, data.law
 
@@ -126,7 +126,7 @@ def beyond(folder: Path, seed: int, rows=(512, 256, 128, 64), width: int = 5, si
         parts = []
         for i, most in enumerate(rows):
             keys = jax.random.split(jax.random.fold_in(root, i), size)
-            parts.append(map(np.asarray, simulate(keys, most, width, UNSEEN, equal)))
+            parts.append(map(np.asarray, simulate(keys, most, width, UNSEEN, equal, 0.0)))
         arrays = _kept(*map(np.concatenate, zip(*parts, strict=True)))
         _io.write_arrays(path, arrays, {"seed": seed})
     return _io.read_arrays(path)[0]
