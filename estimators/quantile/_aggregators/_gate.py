@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
 from estimators._core import Stored
+from estimators.quantile._layers import random_layers
 
 RESOLUTIONS = ("coarse", "medium", "product", "fine")
 
@@ -50,14 +51,7 @@ class Gate(Stored):
             "product": 2 * models * levels,
             "fine": models * levels * levels,
         }[resolution]
-        sizes = [inputs, *[width] * depth, outputs]
-        keys = jax.random.split(key, depth + 1)
-        # Drawn in float32 always: a key then starts the same gate in both precisions.
-        layers = [
-            eqx.nn.Linear(a, b, key=k, dtype=jnp.float32)
-            for a, b, k in zip(sizes[:-1], sizes[1:], keys, strict=True)
-        ]
-        layers = jax.tree.map(lambda leaf: leaf.astype(base.dtype), layers)
+        layers = random_layers([inputs, *[width] * depth, outputs], base.dtype, key)
         last = (0.1 * layers[-1].weight, 0 * layers[-1].bias)
         layers[-1] = eqx.tree_at(lambda layer: (layer.weight, layer.bias), layers[-1], last)
         return cls(base, tuple(layers), resolution)

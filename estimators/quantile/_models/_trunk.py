@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from estimators._core import Stored
+from estimators.quantile._layers import random_layers
 
 
 def rectified_square(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -37,14 +38,7 @@ class Trunk(Stored):
 
 @eqx.filter_jit
 def random_trunk(sizes: tuple[int, ...], activation: str, dtype, key: Key[Array, ""]) -> Trunk:
-    """Random weights; those of the last layer are zero, so that all outputs start at zero.
-
-    They are drawn in float32: one key gives the same weights in both precisions.
-    """
-    keys = jax.random.split(key, len(sizes) - 1)
-    layers = [
-        eqx.nn.Linear(inputs, outputs, dtype=jnp.float32, key=of_layer)
-        for inputs, outputs, of_layer in zip(sizes[:-1], sizes[1:], keys, strict=True)
-    ]
+    """Random weights; those of the last layer are zero, so that all outputs start at zero."""
+    layers = random_layers(sizes, dtype, key)
     layers[-1] = jax.tree.map(jnp.zeros_like, layers[-1])
-    return jax.tree.map(lambda weights: weights.astype(dtype), Trunk(tuple(layers), activation))
+    return Trunk(tuple(layers), activation)
