@@ -42,6 +42,7 @@ def draw(
     A share `plain` of them is of a normal law, which is mixed and no more; its number is that
     after the last of `laws`.
     """
+    # `_disguised` splits this key into twelve: these are two others.
     of_kind, of_plain = (jax.random.fold_in(key, i) for i in (12, 13))
     return jax.lax.cond(
         jax.random.bernoulli(of_kind, plain),
