@@ -210,6 +210,7 @@ def simulated():
         return {multiple: both(multiple) for multiple in (0.5, 0.7, 1.0, 1.5, 2.5)}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("multiple", [0.5, 0.7, 1.0, 1.5, 2.5])
 def test_log_density_of_a_simulation(simulated, multiple):
     got, predicted, _ = simulated[multiple]
@@ -220,6 +221,7 @@ def test_log_density_of_a_simulation(simulated, multiple):
     assert abs(errors.mean()) < 4 * errors.std() / 20 + own
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("multiple", [0.5, 0.7])
 def test_participation_of_a_simulation(simulated, multiple):
     got, _, m = simulated[multiple]
@@ -228,6 +230,7 @@ def test_participation_of_a_simulation(simulated, multiple):
     assert abs(errors.mean()) < 4 * errors.std() / 20 + 0.05
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("multiple", [0.5, 1.0, 2.5])
 def test_index_of_a_simulation(simulated, multiple):
     got, _, m = simulated[multiple]
