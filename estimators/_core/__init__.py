@@ -22,7 +22,7 @@ from estimators._core._order_statistics import (
 )
 from estimators._core._product import product
 from estimators._core._runs import Runs, runs
-from estimators._core._scaling import Scaling, centre_and_spread
+from estimators._core._scaling import Scaling, centre_and_inverse
 from estimators._core._student import student_quantile
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
     "Stored",
     "as_folds",
     "as_numbered_folds",
-    "centre_and_spread",
+    "centre_and_inverse",
     "checks",
     "constant_columns",
     "effective_sample_size",

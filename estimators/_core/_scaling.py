@@ -26,10 +26,9 @@ class Scaling(Stored):
     @classmethod
     def of(cls, features: Float[Array, "n d"], y: Float[Array, "n *k"]) -> "Scaling":
         """Those of training rows."""
-        (centre, spread), (y_centre, y_spread) = centre_and_spread(features), centre_and_spread(y)
+        y_centre, y_spread = _centre_and_spread(y)
         constant = constant_columns(y.reshape(y.shape[0], -1)).reshape(y_centre.shape)
-        inverse = jnp.where(constant_columns(features), 0, 1 / spread)
-        return cls(centre, inverse, y_centre, jnp.where(constant, 1, y_spread))
+        return cls(*centre_and_inverse(features), y_centre, jnp.where(constant, 1, y_spread))
 
     def features(self, features: Float[Array, "m d"]) -> Float[Array, "m d"]:
         """Features of zero mean and unit spread."""
@@ -44,13 +43,17 @@ class Scaling(Stored):
         return _beside(self.y_centre, outcomes) + _beside(self.y_scale, outcomes) * outcomes
 
 
-def centre_and_spread(
-    values: Float[Array, "n *columns"],
-) -> tuple[Float[Array, "*columns"], Float[Array, "*columns"]]:
-    """Mean and standard deviation of the rows.
+def centre_and_inverse(
+    features: Float[Array, "n d"],
+) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+    """Mean, and one over the standard deviation, of each column; see `Scaling`."""
+    centre, spread = _centre_and_spread(features)
+    constant = constant_columns(features)
+    return centre, jnp.where(constant, 0, 1 / jnp.where(constant, 1, spread))
 
-    Relative to the first: far from the origin a plain sum loses the digits that vary.
-    """
+
+def _centre_and_spread(values):
+    # Relative to the first row: far from the origin a plain sum loses the digits that vary.
     shifted = values - values[:1]
     return values[0] + jnp.mean(shifted, 0), jnp.std(shifted, 0)
 

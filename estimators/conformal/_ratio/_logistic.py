@@ -6,15 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from estimators._core import (
-    Fitted,
-    Spec,
-    Stored,
-    centre_and_spread,
-    checks,
-    constant_columns,
-    product,
-)
+from estimators._core import Fitted, Spec, Stored, centre_and_inverse, checks, product
 from estimators.conformal._newton import newton
 
 
@@ -150,9 +142,7 @@ class LogisticRatio(Spec):
 @eqx.filter_jit
 def _fit(source, target, ridge, squares: bool) -> FittedLogisticRatio:
     rows, n, m = jnp.concatenate([source, target]), source.shape[0], target.shape[0]
-    centre, spread = centre_and_spread(rows)
-    constant = constant_columns(rows)
-    inverse = jnp.where(constant, 0, 1 / jnp.where(constant, 1, spread))
+    centre, inverse = centre_and_inverse(rows)
     nothing = jnp.zeros((), rows.dtype)
     columns = rows.shape[1] * (1 + squares)
     start = FittedLogisticRatio(
