@@ -22,7 +22,7 @@ from estimators._core._order_statistics import (
 )
 from estimators._core._product import product
 from estimators._core._runs import Runs, runs
-from estimators._core._scaling import Scaling, centre_and_inverse
+from estimators._core._scaling import Scaling, centre_and_inverse, power_of_two
 from estimators._core._student import student_quantile
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "normal_interval",
     "normalised",
     "order_statistic",
+    "power_of_two",
     "product",
     "runs",
     "student_quantile",

@@ -50,8 +50,8 @@ def as_float(name: str, x) -> Array:
             )
         x = np.asarray(x, np.float32)
     try:
-        array = jnp.asarray(x)
-    except (TypeError, ValueError) as error:
+        array = jnp.asarray(_whole_as_float(x))
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} must be an array of numbers; got {_describe(x)}") from error
     if jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == bool:
         array = array.astype(jnp.result_type(float))
@@ -61,6 +61,26 @@ def as_float(name: str, x) -> Array:
 
 
 as_float.warned = False
+
+
+def _whole_as_float(x):
+    """Whole numbers on the host as floats: jax would keep the lowest 32 bits of them."""
+    if isinstance(x, jax.Array):
+        return x
+    try:
+        host = np.asarray(x)
+    except (TypeError, ValueError):  # ragged, or tracers in a list
+        return x
+    return host.astype(jnp.result_type(float)) if host.dtype.kind in "iub" else x
+
+
+def whole_numbers_fit(array: np.ndarray) -> bool:
+    """Whether jax keeps whole numbers of the host as they are: in 32 bits it wraps around."""
+    if array.dtype.kind not in "iu" or not array.size:
+        return True
+    bits = np.iinfo(jnp.result_type(int)).bits
+    kept = np.iinfo(f"{'u' * (array.dtype.kind == 'u')}int{bits}")
+    return bool(kept.min <= array.min() and array.max() <= kept.max)
 
 
 def as_number(name: str, x) -> Array:
@@ -198,11 +218,21 @@ def positive(name: str, value, *, zero: bool = False):
 def probability(name: str, value):
     """Refuse a number outside the open interval (0, 1)."""
     try:
-        inside = not is_concrete(value) or 0 < float(value) < 1
+        inside = not is_concrete(value) or 0 < float(np.asarray(value) + 0) < 1
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be a single number; got {_describe(value)}") from None
     if not inside:
         raise ValueError(f"{name} must lie strictly between 0 and 1; got {value}")
+    return value
+
+
+def known(name: str, value):
+    """Refuse a traced value, for what decides a rank or a shape."""
+    if not is_concrete(value):
+        raise ValueError(
+            f"{name} must be a known number, of which a rank is computed exactly; it is traced. "
+            f"Give it from outside of jit and vmap, or as a static argument"
+        )
     return value
 
 

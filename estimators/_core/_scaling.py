@@ -1,5 +1,6 @@
 """The units in which a network of features and outcomes is trained."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -41,6 +42,13 @@ class Scaling(Stored):
     def undo(self, outcomes: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
         """What has zero mean and unit spread, in the unit of y."""
         return _beside(self.y_centre, outcomes) + _beside(self.y_scale, outcomes) * outcomes
+
+
+def power_of_two(largest: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """What brings numbers of at most this size to at most one, and rounds nothing."""
+    _, exponent = jnp.frexp(jax.lax.stop_gradient(largest))
+    # Beyond these one over a power of two is no normal float32.
+    return jnp.ldexp(jnp.ones_like(largest), -jnp.clip(exponent, -120, 120))
 
 
 def centre_and_inverse(

@@ -168,7 +168,7 @@ def values_like(name: str, values, of_name: str, rows: Rows) -> Array:
 
 def _as_rows(leaf) -> np.ndarray:
     array = np.asarray(leaf)
-    if array.dtype.kind not in "biu":
+    if array.dtype.kind not in "biu" or not checks.whole_numbers_fit(array):
         array = np.asarray(checks.as_float("rows", leaf))
     if array.ndim == 0:
         raise ValueError(f"rows must be arrays (n, ...); got a number, {array}")

@@ -91,11 +91,12 @@ def minimise(
         finished 3.00
 
     When it fails: a checkpoint knows shapes, key and chunk, but neither the loss nor the data;
-    resuming with others goes unnoticed. A loss that draws its batch from the key has a noisy
+    resuming with others goes unnoticed. Where `steps` grows, the parameters at its former end were
+    judged too, also in the midst of a chunk. A loss that draws its batch from the key has a noisy
     validation loss too, unless `validation_loss` looks at all rows.
     """
     steps = checks.integer("steps", steps, at_least=1)
-    chunk = min(checks.integer("chunk", chunk, at_least=1), steps)
+    chunk = checks.integer("chunk", chunk, at_least=1)
     if patience is not None:
         checks.integer("patience", patience, at_least=1)
         if validation is None:
@@ -104,6 +105,10 @@ def minimise(
     report = as_progress(None if progress is True and not first else progress)
     trainable, frozen = _trainable(parameters)
     optimiser = ADAM if optimiser is None else optimiser
+    if not (hasattr(optimiser, "init") and hasattr(optimiser, "update")):
+        raise ValueError(
+            f"optimiser must be an optax optimiser, as optax.adam(1e-3); got {optimiser!r}"
+        )
     problem = Problem(loss, optimiser, frozen, _on_device("data", data), checks.as_key(key))
     validation = _on_device("validation", validation)
     validation_loss = loss if validation_loss is None else validation_loss
@@ -132,7 +137,7 @@ def minimise(
     with deferred_interrupt() as interruption:
         while status == "running":
             stop = jnp.asarray(record.stop(), jnp.int32)
-            state, losses, finite = advance((problem, stop, chunk), state)
+            state, losses, finite = advance((problem, stop, min(chunk, steps)), state)
             record.add_losses(np.asarray(losses), int(state.step), bool(finite))
             if validation is not None and record.finite:
                 value = evaluate(validation_loss, state.parameters, frozen, validation, key)
@@ -185,6 +190,10 @@ def _report(record: Record, clock: Clock, status: str, validated: bool) -> Repor
 def _trainable(parameters: PyTree) -> tuple[PyTree, PyTree]:
     parameters = _on_device("parameters", parameters)
     trainable, frozen = eqx.partition(parameters, eqx.is_inexact_array)
+    if any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(trainable)):
+        raise ValueError(
+            "parameters must be real; some are complex. Train their real and imaginary parts"
+        )
     if not jax.tree.leaves(trainable):
         kinds = sorted({type(leaf).__name__ for leaf in jax.tree.leaves(parameters)})
         raise ValueError(f"parameters must hold a float array to train; its leaves are {kinds}")
@@ -197,8 +206,14 @@ def _on_device(name: str, tree: PyTree) -> PyTree:
     def move(leaf):
         if not isinstance(leaf, np.ndarray | np.generic):
             return leaf
-        floating = np.issubdtype(leaf.dtype, np.floating)
-        return checks.as_float(name, leaf) if floating else jnp.asarray(leaf)
+        if np.issubdtype(leaf.dtype, np.floating):
+            return checks.as_float(name, leaf)
+        if not checks.whole_numbers_fit(np.asarray(leaf)):
+            raise ValueError(
+                f"{name} must hold whole numbers of 32 bits where jax does; got one of "
+                f"{max(abs(int(leaf.min())), abs(int(leaf.max())))}. Make them floats"
+            )
+        return jnp.asarray(leaf)
 
     return jax.tree.map(move, tree)
 

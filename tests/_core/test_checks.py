@@ -7,6 +7,7 @@ import pytest
 
 from estimators import density
 from estimators._core import checks
+from estimators.testing import refuses
 
 
 @pytest.mark.parametrize(
@@ -55,3 +56,15 @@ def test_jit_of_a_method_explains_itself():
         jax.jit(fitted.log_density)(jnp.ones((1, 1)))
     got = jax.jit(density.FittedKDE.log_density)(fitted, jnp.ones((1, 1)))
     np.testing.assert_allclose(got, fitted.log_density(jnp.ones((1, 1))), rtol=1e-6)
+
+
+def test_whole_numbers_of_the_host_do_not_wrap_around():
+    large = np.array([2**33 + 5, -(2**40)])
+    np.testing.assert_allclose(checks.as_float("x", large), large.astype(np.float32))
+    np.testing.assert_allclose(checks.as_float("x", large.tolist()), large.astype(np.float32))
+    with refuses("x must be an array of numbers"):
+        checks.as_float("x", [10**400])
+    assert checks.whole_numbers_fit(np.array([-(2**31), 2**31 - 1]))
+    assert not checks.whole_numbers_fit(np.array([2**31]))
+    inside = jax.jit(lambda t: checks.as_float("x", [t, 1]))(2.0)
+    np.testing.assert_array_equal(inside, [2, 1])

@@ -160,6 +160,12 @@ def test_split_fills_up_with_copies_and_gather_gives_the_rows_back():
     assert rows.values.shape == (8, 2)
 
 
+def test_whole_numbers_beyond_32_bits_become_floats():
+    rows = np.array([[2**33], [-(2**34)]])
+    np.testing.assert_array_equal(sharding.split(rows).gather(), rows.astype(np.float32))
+    assert sharding.split(np.array([1, 2])).gather().dtype == jnp.int32
+
+
 def test_a_mesh_of_several_axes_splits_over_the_one_that_is_named(x64):
     mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
     expected = density_by("scott")(lambda tree: tree, np.float64)

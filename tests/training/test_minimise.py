@@ -351,3 +351,33 @@ def test_batch_draws_whole_rows_evenly():
     assert np.abs(np.bincount(np.asarray(drawn["x"]), minlength=10) - 1000).max() < 150
     with pytest.raises(ValueError, match="share their n"):
         training.batch({"x": jnp.zeros(3), "y": jnp.zeros(4)}, KEY, 2)
+
+
+def test_steps_grow_beyond_a_chunk(tmp_path):
+    """The first run is shorter than a chunk, and has validation data."""
+
+    def call(steps, path):
+        return training.minimise(
+            lambda p, data, key: jnp.sum((p - data) ** 2), jnp.zeros(2), jnp.ones(2),
+            key=jax.random.key(0), steps=steps, validation=jnp.ones(2), checkpoint=path,
+        )  # fmt: skip
+
+    call(30, tmp_path / "a")
+    resumed, whole = call(150, tmp_path / "a"), call(150, tmp_path / "b")
+    np.testing.assert_array_equal(resumed.parameters, whole.parameters)
+
+
+def test_what_cannot_be_trained_is_refused():
+    def call(data=None, dtype=jnp.float32, **options):
+        def loss(p, data, key):
+            return jnp.sum(jnp.abs(p) ** 2)
+
+        parameters = jnp.zeros(2, dtype)
+        training.minimise(loss, parameters, data, key=jax.random.key(0), steps=1, **options)
+
+    with refuses("parameters must be real; some are complex"):
+        call(dtype=jnp.complex64)
+    with refuses("data must hold whole numbers of 32 bits"):
+        call(data=np.array([2**40]))
+    with refuses("optimiser must be an optax optimiser"):
+        call(optimiser=0.1)
