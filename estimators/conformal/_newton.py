@@ -21,9 +21,10 @@ def newton(objective: Callable, start: Float[Array, " p"]) -> Float[Array, " p"]
         place, _, count = state
         value, slope = jax.value_and_grad(objective)(place)
         curvature = jax.hessian(objective)(place)
-        # Where parameters do not matter, or depend on each other, the matrix is singular.
-        least = 10 * eps * jnp.trace(curvature) + jnp.finfo(start.dtype).tiny
-        matrix = curvature + least * jnp.eye(place.size, dtype=place.dtype)
+        # Where parameters do not matter, or depend on each other, the matrix is singular. Each is
+        # damped by its own curvature, so that their units do not matter.
+        own = jnp.diag(curvature)
+        matrix = curvature + jnp.diag(10 * eps * own + jnp.finfo(start.dtype).tiny)
         direction = jnp.linalg.solve(matrix, slope)
         enough = 1e-4 * jnp.sum(slope * direction)
         rounding = 4 * eps * jnp.abs(value)

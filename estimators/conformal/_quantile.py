@@ -57,7 +57,13 @@ def as_fraction(coverage: float | np.floating | Fraction) -> Fraction:
     """The fraction that a float stands for: its shortest decimal, less its rounding error."""
     if isinstance(coverage, Fraction):
         return coverage
+    checks.known("coverage", coverage)
     written = Fraction(str(coverage))
+    if getattr(coverage, "dtype", None) == np.float32:
+        # A result of arithmetic in 32 bits is no short decimal: 0.90000004 for 9/10.
+        simple = written.limit_denominator(1000)
+        if abs(simple - written) <= 4 * np.finfo(np.float32).eps and 0 < simple < 1:
+            return simple
     near = written.limit_denominator(10**9)
     return near if 0 < near < 1 else written
 

@@ -220,7 +220,8 @@ def test_shift_is_that_of_the_calibration_rows(x64):
     calibrated = ConditionalConformal(COVERAGE, **KERNEL).calibrate(scores, features, points)
     eta = np.asarray(calibrated.functions.conditions.weights)
     kernel = kernel_matrix(points, N + 1)
-    smooth, linear = kernel @ eta[:N], features @ eta[N + D :]
+    own = np.asarray(calibrated.units(jnp.asarray(features)))
+    smooth, linear = kernel @ eta[:N], own @ eta[N + D :]
     below, above = scores < smooth + linear - 1e-6, scores > smooth + linear + 1e-6
     assert below.sum() > 30
     assert above.sum() > 5
@@ -296,3 +297,27 @@ def test_what_is_refused(x64):
         calibrated.contains(scores, new)
     with refuses("coverage_shift is for"):
         calibrated.coverage_shift(new_points)
+
+
+@pytest.mark.parametrize(("unit", "origin"), [(1e-6, 0), (1e5, 0), (24, 2000), (1, -1e4)])
+def test_units_of_features_do_not_matter(unit, origin):
+    """The span is the same, so are the thresholds: in float32, up to what its origin leaves."""
+    scores, features, new, _, _ = (a.astype(np.float32) for a in data())
+    rows, new_rows = (f[:, :2].astype(np.float64) for f in (features, new))
+    expected = ConditionalConformal(COVERAGE).calibrate(scores, features[:, :2]).solve(new[:, :2])
+    assert (expected.status_code == 0).any()
+    for columns in (rows, new_rows):
+        columns[:, 1] = columns[:, 1] * unit + origin
+    calibrated = ConditionalConformal(COVERAGE).calibrate(scores, rows.astype(np.float32))
+    found = calibrated.solve(new_rows.astype(np.float32))
+    np.testing.assert_array_equal(found.status_code, expected.status_code)
+    np.testing.assert_allclose(found.thresholds, expected.thresholds, rtol=3e-3)
+
+
+def test_the_set_of_a_row_without_proof_is_everything():
+    scores, features, new, _, _ = (a.astype(np.float32) for a in data())
+    calibrated = ConditionalConformal(COVERAGE).calibrate(scores, features)
+    inside = jax.jit(lambda f: (calibrated.thresholds(f), calibrated.contains(jnp.zeros(12), f)))
+    thresholds, contains = inside(jnp.asarray(new).at[0, 0].set(jnp.nan))
+    assert np.isnan(thresholds[0])
+    assert contains[0]

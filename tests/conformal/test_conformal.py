@@ -1,6 +1,7 @@
 """Ranks in exact arithmetic, stored oracle cases, and the law of the coverage."""
 
 import math
+import warnings
 from fractions import Fraction
 
 import jax
@@ -183,3 +184,33 @@ def test_crossed_intervals_collapse_to_a_point():
 def test_bad_input_is_refused(call, message):
     with refuses(message):
         call()
+
+
+def test_levels_from_arithmetic_in_float32_mean_what_was_meant():
+    """0.90000004 is 9/10: nine scores are enough for it."""
+    levels = jnp.arange(1, 10) / jnp.float32(10)
+    assert [conformal.conformal_rank(9, level) for level in np.asarray(levels)] == list(
+        range(1, 10)
+    )
+    assert conformal.conformal_rank(5, np.float32(2 / 3)) == 4
+    assert conformal.conformal_rank(99, np.float32(0.123)) == 13
+
+
+def test_a_traced_coverage_is_refused_by_name():
+    scores = jnp.arange(19.0)
+    for call in (
+        lambda c: conformal.conformal_rank(19, c),
+        lambda c: conformal.coverage_band(19, 100, c),
+        lambda c: conformal.ACI(c).run(scores),
+    ):
+        with refuses("coverage must be a known number"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # equinox, of an array in a static field
+            jax.jit(call)(0.9)
+    with refuses("coverage must be a single number; got str"):
+        conformal.SplitRegression("0.9")
+
+
+def test_whole_numbers_beyond_32_bits():
+    scores = 3_000_000_000 + 1000 * np.arange(19)
+    found = conformal.conformal_quantile(scores, 0.9)
+    np.testing.assert_allclose(found, scores[17], rtol=1e-6)

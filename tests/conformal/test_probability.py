@@ -655,3 +655,47 @@ def test_other_bad_input_is_refused():
         conformal.VennAbers().calibrate(p, Y, weights=-p)
     with refuses("classes must be a whole number >= 2; got 1"):
         conformal.VennPredictor(1)
+
+
+@pytest.mark.parametrize(("unit", "origin"), [(1, 1000), (1e-4, 0), (1e30, 1e30)])
+def test_units_of_scores_do_not_matter(unit, origin):
+    """Platt's curve is the same in float32, up to what a far origin leaves of the scores."""
+    scores = jax.random.normal(KEY, (200,))
+    labels = jax.random.uniform(jax.random.key(1), (200,)) < jax.nn.sigmoid(2 * scores + 0.5)
+    plain = conformal.PlattScaling().calibrate(scores, labels)
+    moved = conformal.PlattScaling().calibrate(scores * unit + origin, labels)
+    np.testing.assert_allclose(moved.log_loss, plain.log_loss, rtol=1e-4)
+    np.testing.assert_allclose(
+        moved.probability(scores * unit + origin), plain.probability(scores), atol=1e-3
+    )
+    np.testing.assert_allclose(moved.coefficients[0] * unit, plain.coefficients[0], rtol=1e-3)
+
+
+def test_a_common_part_of_logits_does_not_matter():
+    logits = 2 * jax.random.normal(KEY, (200, 3))
+    labels = jax.random.categorical(jax.random.key(1), logits / 2)
+    plain = conformal.TemperatureScaling().calibrate(logits, labels)
+    moved = conformal.TemperatureScaling().calibrate(logits + 1e4, labels)
+    np.testing.assert_allclose(moved.coefficients, plain.coefficients, rtol=1e-3)
+    np.testing.assert_allclose(
+        moved.probability(logits + 1e4), plain.probability(logits), atol=2e-3
+    )
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e6, 1e20])
+def test_venn_abers_with_weights_far_above_one_row(scale):
+    """Against the isotonic fit with the row put in, in float64."""
+    rng = np.random.default_rng(3)
+    scores = rng.integers(0, 12, 40).astype(np.float32)
+    labels = (rng.random(40) < scores / 12).astype(int)
+    weights = (scale * rng.lognormal(size=40)).astype(np.float32)
+    new = np.array([-1, 2, 5.5, 9, 20], np.float32)
+    found = conformal.VennAbers().calibrate(scores, labels, weights=weights).probability(new)
+    for label, got in ((0, found.lower), (1, found.upper)):
+        expected = [
+            IsotonicRegression()
+            .fit(np.append(scores, row), np.append(labels, label), np.append(weights, 1.0))
+            .predict([row])[0]
+            for row in new.astype(float)
+        ]
+        np.testing.assert_allclose(got, expected, atol=1e-5)

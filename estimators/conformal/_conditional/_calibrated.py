@@ -9,6 +9,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Key, Real
 from estimators._core import Fitted, checks
 from estimators.conformal._conditional._kernel import KernelClass
 from estimators.conformal._conditional._solution import FunctionClass, Solution
+from estimators.conformal._conditional._units import Units
 from estimators.conformal._guarantee import EXCHANGEABLE, Guarantee
 from estimators.conformal._quantile import as_fraction, why_infinite
 
@@ -18,11 +19,13 @@ class CalibratedConditional(Fitted):
 
     Attributes:
         functions: the calibration rows, and the regression on them.
+        units: those in which the rows and the regression are.
         coverage: coverage asked for.
         randomised: whether each threshold is drawn.
     """
 
     functions: FunctionClass
+    units: Units
     coverage: float = eqx.field(static=True)
     randomised: bool = eqx.field(static=True)
 
@@ -60,6 +63,8 @@ class CalibratedConditional(Fitted):
     ) -> Bool[Array, "*batch"]:
         """Whether a score lies in the set of its row: not above the threshold.
 
+        The set of a row whose threshold could not be certified is everything.
+
         Args:
             scores: `(*batch,)`, of candidate outcomes of the new rows.
             features: as for `thresholds`.
@@ -75,7 +80,7 @@ class CalibratedConditional(Fitted):
             raise ValueError(
                 f"scores must have shape {thresholds.shape}, one a row; got shape {scores.shape}"
             )
-        return scores <= thresholds
+        return (scores <= thresholds) | jnp.isnan(thresholds)
 
     def solve(
         self,
@@ -89,7 +94,7 @@ class CalibratedConditional(Fitted):
         if self.randomised != (key is not None):
             raise ValueError("key must be given with randomised=True, and only then")
         batch, dtype = features.shape[:-1], self.functions.features.dtype
-        rows = features.astype(dtype).reshape(-1, features.shape[-1])
+        rows = self.units(features.astype(dtype).reshape(-1, features.shape[-1]))
         cutoffs = jnp.full(rows.shape[0], self.coverage, dtype)
         if self.randomised:
             # Drawn in 32 bits, so that a key draws the same in either precision.

@@ -8,6 +8,7 @@ from estimators._core import Spec, checks
 from estimators.conformal._conditional._calibrated import CalibratedConditional
 from estimators.conformal._conditional._kernel import kernel_class
 from estimators.conformal._conditional._linear import linear_class
+from estimators.conformal._conditional._units import Units
 
 
 class ConditionalConformal(Spec):
@@ -91,6 +92,8 @@ class ConditionalConformal(Spec):
         features = _of_rows("features", features, n)
         dtype = jnp.result_type(scores, features)
         scores, features = scores.astype(dtype), features.astype(dtype)
+        units = Units.of(features)
+        features = units(features)
         coverage = jnp.asarray(self.coverage, dtype)
         if (points is not None) != (self.penalty is not None):
             raise ValueError("points must be given with kernel_bandwidth, and only then")
@@ -107,7 +110,7 @@ class ConditionalConformal(Spec):
             bandwidth = jnp.broadcast_to(bandwidth.astype(dtype), (p,))
             penalty = checks.as_number("penalty", self.penalty).astype(dtype)
             functions = kernel_class(scores, features, points, bandwidth, penalty, coverage)
-        return CalibratedConditional(functions, float(self.coverage), self.randomised)
+        return CalibratedConditional(functions, units, float(self.coverage), self.randomised)
 
 
 def _of_rows(name: str, array, n: int):

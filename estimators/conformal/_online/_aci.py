@@ -68,7 +68,7 @@ class ACI(OnlineSpec):
         checks.integer("window", self.window, at_least=1)
 
     def _begin(self, scores):
-        level = jnp.asarray(float(self.coverage), scores.dtype)
+        level = jnp.asarray(1 - self.miss, scores.dtype)
         return ACIState(filled(scores, self.window), level)
 
     def _issue(self, state: ACIState):

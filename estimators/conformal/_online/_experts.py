@@ -46,7 +46,7 @@ class ExpertSpec(OnlineSpec):
 
     def _begin(self, scores):
         steps = jnp.asarray(self.steps, scores.dtype)
-        levels = jnp.full_like(steps, float(self.coverage))
+        levels = jnp.full_like(steps, 1 - self.miss)
         return ExpertState(filled(scores, self.window), levels, self._remember(levels))
 
     def _issue(self, state: ExpertState):

@@ -24,12 +24,14 @@ class Kind(NamedTuple):
         check: refuses scores that the features cannot be made of.
         features: `(..., p)` of scores, of class 1 against 0; or of each class, before the last.
         constrained: which coefficients must not be negative.
+        intercept: whether the last feature is 1, so that the others can be centred.
         several: whether there may be more than two classes.
     """
 
     check: Callable[..., Array]
     features: Callable[..., Array]
     constrained: tuple[bool, ...]
+    intercept: bool
     several: bool = False
 
 
@@ -45,26 +47,63 @@ def _beta_features(probability):
 
 
 KINDS = {
-    "temperature": Kind(_finite, lambda s: s[..., None], (True,), several=True),
-    "platt": Kind(_finite, lambda s: jnp.stack([s, jnp.ones_like(s)], -1), (False, False)),
-    "beta": Kind(checks.as_unit, _beta_features, (True, True, False)),
+    "temperature": Kind(_finite, lambda s: s[..., None], (True,), False, several=True),
+    "platt": Kind(_finite, lambda s: jnp.stack([s, jnp.ones_like(s)], -1), (False, False), True),
+    "beta": Kind(checks.as_unit, _beta_features, (True, True, False), True),
 }
+
+
+def _features(kind: str, scores, columns: int):
+    # Logits of several classes mean their differences; so they do not cancel far from zero.
+    return KINDS[kind].features(scores - scores.max(-1, keepdims=True) if columns > 1 else scores)
+
+
+def _units(features, intercept: bool):
+    """Centre of each feature and one over its size, 0 for one that is always at its centre.
+
+    An intercept stays what it is, and alone allows that the others are moved.
+    """
+    rows = features.reshape(-1, features.shape[-1])
+    first = rows[0] if intercept else jnp.zeros_like(rows[0])
+    centre = first + jnp.mean(rows - first[None], 0) if intercept else first
+    size = jnp.max(jnp.abs(rows - centre[None]), 0)
+    moved = (jnp.arange(size.shape[0]) < size.shape[0] - 1) if intercept else size == size
+    inverse = jnp.where(size > 0, 1 / jnp.where(size > 0, size, 1), 0)
+    return jnp.where(moved, centre, 0), jnp.where(moved, inverse, 1)
+
+
+def _standardised(features, centre, inverse):
+    beside = (1,) * (features.ndim - 1) + (-1,)
+    return (features - centre.reshape(beside)) * inverse.reshape(beside)
 
 
 class CalibratedLogits(Fitted):
     """Coefficients of logits; see `TemperatureScaling`, `PlattScaling`, `BetaScaling`.
 
     Attributes:
-        coefficients: one over the temperature; slope and intercept; a, b and c.
+        standard: `(p,)`, coefficients of centred features of size one; an intercept is the last.
+        centre: `(p,)`, what is subtracted from a feature, and
+        inverse: `(p,)`, what it is multiplied with then.
         log_loss: mean log loss of the calibration rows with them, nats.
         kind: "temperature", "platt" or "beta".
         columns: 1 where a row has one score, of class 1; else the number of classes.
     """
 
-    coefficients: Float[Array, " p"]
+    standard: Float[Array, " p"]
+    centre: Float[Array, " p"]
+    inverse: Float[Array, " p"]
     log_loss: Float[Array, ""]
     kind: str = eqx.field(static=True)
     columns: int = eqx.field(static=True)
+
+    @property
+    def coefficients(self) -> Float[Array, " p"]:
+        """One over the temperature; slope and intercept; a, b and c."""
+        own = self.standard * self.inverse
+        moved = jnp.where(
+            jnp.arange(own.shape[0]) == own.shape[0] - 1, jnp.sum(own * self.centre), 0
+        )
+        return own - moved
 
     def probability(self, scores: Real[ArrayLike, "..."]) -> Float[Array, "..."]:
         """Probabilities of class 1, or of each class, in the shape of the scores.
@@ -72,25 +111,30 @@ class CalibratedLogits(Fitted):
         Raises:
             ValueError: for scores of another kind than in calibration.
         """
-        scores = KINDS[self.kind].check("scores", scores).astype(self.coefficients.dtype)
+        scores = KINDS[self.kind].check("scores", scores).astype(self.standard.dtype)
         if self.columns > 1 and scores.shape[-1:] != (self.columns,):
             raise ValueError(
                 f"scores must have shape (*batch, {self.columns}); got shape {scores.shape}"
             )
-        return _probability(self.coefficients, scores, self.kind, self.columns)
+        return _probability(self, scores)
 
 
 @eqx.filter_jit
-def _probability(coefficients, scores, kind: str, columns: int):
-    logits = product(KINDS[kind].features(scores), coefficients[:, None])[..., 0]
-    return jax.nn.softmax(logits, -1) if columns > 1 else jax.nn.sigmoid(logits)
+def _probability(fitted: CalibratedLogits, scores):
+    features = _features(fitted.kind, scores, fitted.columns)
+    standard = _standardised(features, fitted.centre, fitted.inverse)
+    logits = product(standard, fitted.standard[:, None])[..., 0]
+    return jax.nn.softmax(logits, -1) if fitted.columns > 1 else jax.nn.sigmoid(logits)
 
 
 @eqx.filter_jit
 def fit_logits(scores, labels, kind: str) -> CalibratedLogits:
     """The coefficients of least log loss, for scores `(n,)` or `(n, classes)`."""
-    features = KINDS[kind].features(scores)
-    if scores.ndim == 1:  # two classes: the logit of the first is 0
+    columns = scores.shape[1] if scores.ndim == 2 else 1
+    features = _features(kind, scores, columns)
+    centre, inverse = _units(features, KINDS[kind].intercept)
+    features = _standardised(features, centre, inverse)
+    if columns == 1:  # two classes: the logit of the first is 0
         features = jnp.stack([jnp.zeros_like(features), features], 1)
 
     def loss(coefficients):
@@ -111,6 +155,5 @@ def fit_logits(scores, labels, kind: str) -> CalibratedLogits:
 
     found, losses = jax.lax.map(best_of, masks)
     best = jnp.argmin(losses)
-    width = scores.shape[1] if scores.ndim == 2 else 1
-    fitted = CalibratedLogits(found[best], losses[best], kind, width)
+    fitted = CalibratedLogits(found[best], centre, inverse, losses[best], kind, columns)
     return checks.poison(fitted, jnp.isfinite(losses[best]))

@@ -30,9 +30,10 @@ class Chosen(NamedTuple):
 def check_risk(risk: float, largest_loss: float) -> None:
     """Refuse a risk that is not above 0 and below the largest loss."""
     checks.positive("largest_loss", largest_loss)
-    if not 0 < risk < largest_loss:
+    checks.known("risk", risk)
+    if isinstance(risk, str) or not 0 < risk < largest_loss:
         raise ValueError(
-            f"risk must lie strictly between 0 and largest_loss, {largest_loss:g}; got {risk}"
+            f"risk must lie strictly between 0 and largest_loss, {largest_loss:g}; got {risk!r}"
         )
 
 

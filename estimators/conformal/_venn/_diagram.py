@@ -9,10 +9,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from estimators._core import power_of_two
+
 
 def cumulative(column: Float[Array, " n"]) -> Float[Array, " corners"]:
     """Cumulative sums, from 0."""
     return jnp.pad(jnp.cumsum(column), (1, 0))
+
+
+def _diagram(sums, weights):
+    """Both cumulative sums, of weights whose products do not overflow, and what 1 became."""
+    unit = power_of_two(jnp.maximum(1, jnp.max(weights)))
+    return cumulative(unit * weights), cumulative(unit * sums), unit
 
 
 @jax.custom_batching.sequential_vmap
@@ -42,7 +50,7 @@ def next_corners(
 
 def isotonic(sums: Float[Array, " n"], weights: Float[Array, " n"]) -> Float[Array, " n"]:
     """The non-decreasing numbers of least weighted squared distance to `sums / weights`."""
-    across, up = cumulative(weights), cumulative(sums)
+    across, up, _ = _diagram(sums, weights)
     following = next_corners(across, up)
     place = jnp.arange(following.shape[0], dtype=jnp.int32)
     # No corner of all points lies within the edge from any point to its next corner.
@@ -64,28 +72,34 @@ def inserted(
     above its end, and that of what is right of it: as the row moves on, both ends of that line
     only move to the right (Vovk, Petej & Fedorova 2015, algorithms 1 to 4).
     """
-    across, up = cumulative(weights), cumulative(sums)
+    across, up, unit = _diagram(sums, weights)
     following = next_corners(across, up)
     n = following.shape[0]
 
     def step(_, state):
-        place, left, high, right, fits = state
+        # `left` is the corner where the new row's own step ends, `unit` times (1, highest). Where
+        # the weights come to much more than one row, the step would be lost in their sums: slopes
+        # are compared with its part of the cross product apart.
+        place, left, right, fits = state
         after = following.at[right].get(mode="clip")
-        rise, run = up[right] - high, across[right] - left
-        above = rise * (across[after] - across[right]) >= (up[after] - up[right]) * run
-        skip = (right < n) & above
-        fits = jax.lax.dynamic_update_index_in_dim(fits, rise / run, place, 0)
+        rise, run = up[right] - up[left], across[right] - across[left]
+        next_rise, next_run = up[after] - up[right], across[after] - across[right]
+        above = rise * next_run - next_rise * run >= unit * (next_rise - highest * next_run)
+        # Whatever the rounding, the line ends beyond the new row, and begins where it can.
+        skip = (right < n) & (above | (right <= place))
+        fit = jnp.minimum((rise + unit * highest) / (run + unit), highest)
+        fits = jax.lax.dynamic_update_index_in_dim(fits, fit, place, 0)
         moved = jnp.minimum(place + 1, n)
-        new_left, new_high = across[moved] - 1, up[moved] - highest
-        below = ~skip & ((new_high - high) * run < rise * (new_left - left))
+        own_rise, own_run = up[moved] - up[left], across[moved] - across[left]
+        below = own_rise * run - rise * own_run < unit * (highest * own_run - own_rise)
+        below |= moved >= right
         return (
             jnp.where(skip, place, moved),
-            jnp.where(below, new_left, left),
-            jnp.where(below, new_high, high),
+            jnp.where(~skip & below, moved, left),
             jnp.where(skip, after, right),
             fits,
         )
 
     first = jnp.zeros((), jnp.int32)
-    state = first, across[0] - 1, up[0] - highest, first, jnp.zeros_like(across)
-    return jax.lax.fori_loop(0, 2 * n + 1, step, state)[4]
+    state = first, first, first, jnp.zeros_like(across)
+    return jax.lax.fori_loop(0, 2 * n + 1, step, state)[3]

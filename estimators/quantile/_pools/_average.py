@@ -46,8 +46,8 @@ def average(
         the mask leaves nothing.
 
     Raises:
-        ValueError: if the shapes do not belong together, or, outside `jax.jit`, the mask
-            leaves nothing at some row and level.
+        ValueError: if the shapes do not belong together, or, outside `jax.jit`, a weight is not
+            finite, weights sum to zero, or the mask leaves nothing at some row and level.
 
     Example:
         >>> import jax.numpy as jnp
@@ -78,7 +78,11 @@ def average(
             f"weights must have one of the shapes {shapes} for predictions of shape "
             f"{predictions.shape}; got shape {weights.shape}"
         )
-    weights = weights / jnp.sum(weights, (0, 1) if weights.ndim == 3 else 0, keepdims=True)
+    checks.finite("weights", weights)
+    total_weight = jnp.sum(weights, (0, 1) if weights.ndim == 3 else 0, keepdims=True)
+    if checks.is_concrete(weights) and not checks.holds(lambda t: (t != 0).all(), total_weight):
+        raise ValueError("weights must not sum to zero over the models of a level; they do")
+    weights = weights / total_weight
 
     def over_models(array):
         # A product is 40 times faster than a broadcast sum in a training step on the CPU.

@@ -124,7 +124,13 @@ def crps_samples(
     if fair and count < 2:
         raise ValueError("samples must be at least 2 in number for a fair score; got 1")
     dtype = jnp.result_type(y, samples)
-    weights = None if weights is None else _as_weights(weights, samples.shape).astype(dtype)
+    if weights is not None:
+        weights = _as_weights(weights, samples.shape).astype(dtype)
+        alone = checks.is_concrete(weights) and not checks.holds(
+            lambda w: ((w > 0).sum(-1) > 1).all(), weights
+        )
+        if fair and alone:
+            raise ValueError("weights must be positive for two samples at least for a fair score")
     return _from_samples(y.astype(dtype), samples.astype(dtype), weights, fair)
 
 
