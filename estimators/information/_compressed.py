@@ -102,8 +102,8 @@ class Compressed(Spec):
         if self.by == "principal_components":
             if key is not None:
                 raise ValueError("key must be left out: principal components draw nothing")
-            x = principal_components(x, self.columns_x)
-            y = principal_components(y, self.columns_y)
+            x = _components("columns_x", x, self.columns_x)
+            y = _components("columns_y", y, self.columns_y)
         else:
             of_x, of_y = jax.random.split(checks.as_key(key))
             x = random_projection(x, of_x, self.columns_x)
@@ -111,9 +111,23 @@ class Compressed(Spec):
         return self.base.estimate(x, y)
 
 
+def _components(name: str, columns, number: int):
+    components = principal_components(columns, number)
+    finite = checks.is_concrete(columns) and checks.holds(lambda c: jnp.isfinite(c).all(), columns)
+    if finite and not checks.holds(lambda c: jnp.isfinite(c[:, -1]).all(), components):
+        raise ValueError(
+            f"{name} must be at most the number of columns that do not depend on others linearly; "
+            f"got {number} for {columns.shape[1]} columns of fewer"
+        )
+    return components
+
+
 @functools.partial(jax.jit, static_argnames="number")
 def principal_components(columns: Float[Array, "n d"], number: int) -> Float[Array, "n number"]:
-    """The leading components of the correlations, each of unit variance."""
+    """The leading components of the correlations, each of unit variance.
+
+    NaN where rounding alone is left of one.
+    """
     n, d = columns.shape
     if number == d:
         return columns
@@ -122,9 +136,16 @@ def principal_components(columns: Float[Array, "n d"], number: int) -> Float[Arr
     if d <= n:
         values, vectors = jnp.linalg.eigh(product(scaled.T, scaled))
         leading = product(scaled, vectors[:, ::-1][:, :number])
-        return leading * jnp.sqrt(n / values[::-1][:number])[None]
-    _, vectors = jnp.linalg.eigh(product(scaled, scaled.T))
-    return vectors[:, ::-1][:, :number] * jnp.sqrt(jnp.asarray(n, columns.dtype))
+        return leading * jnp.sqrt(n / _above_rounding(values, number))[None]
+    values, vectors = jnp.linalg.eigh(product(scaled, scaled.T))
+    leading = vectors[:, ::-1][:, :number] * jnp.sqrt(jnp.asarray(n, columns.dtype))
+    return jnp.where(jnp.isnan(_above_rounding(values, number))[None], jnp.nan, leading)
+
+
+def _above_rounding(values, number: int):
+    least = 4 * values.shape[0] * jnp.finfo(values.dtype).eps * values[-1]
+    leading = values[::-1][:number]
+    return jnp.where(leading > least, leading, jnp.nan)
 
 
 @functools.partial(jax.jit, static_argnames="number")

@@ -97,3 +97,13 @@ def test_refusals():
         information.Compressed(information.KSG(), 1, 1, by="random_projection").estimate(x, y)
     with refuses("key must be left out"):
         information.Compressed(information.KSG(), 1, 1).estimate(x, y, key=jax.random.key(0))
+
+
+@pytest.mark.parametrize("rows", [100, 6])
+def test_components_that_are_rounding_are_refused(rows):
+    z, y = jax.random.normal(jax.random.key(0), (2, rows, 1))
+    x = jnp.concatenate([z, 2 * z, 3 * z + 1, z, -z, 4 * z, z + 2], 1)
+    spec = information.Compressed(information.GaussianCopula(), columns_x=2, columns_y=1)
+    with refuses("columns_x must be at most the number of columns that do not depend"):
+        spec.estimate(x, y)
+    assert np.isnan(jax.jit(information.Compressed.estimate)(spec, x, y).value)

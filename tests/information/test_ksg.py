@@ -162,3 +162,13 @@ def test_dtype_follows_the_data(x64):
         estimate = information.KSG().estimate(x, y)
         assert estimate.value.dtype == estimate.standard_error.dtype == dtype
         assert estimate.interval(0.9)[0].dtype == dtype
+
+
+@pytest.mark.parametrize("unit", [1e-25, 1e20])
+def test_units_do_not_matter(unit):
+    """Squares of such columns are beyond float32."""
+    x, noise = jax.random.normal(jax.random.key(0), (2, 200, 1))
+    for estimator in (information.KSG(), information.KSG(algorithm=2), information.MixtureKSG()):
+        expected = estimator.estimate(x, x + noise).value
+        found = estimator.estimate(unit * x, x + noise).value
+        np.testing.assert_allclose(found, expected, atol=2e-3)

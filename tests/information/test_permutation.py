@@ -10,6 +10,7 @@ from laws import LAWS
 
 from estimators import information
 from estimators.information._inference import _matrix
+from estimators.testing import refuses
 
 
 def test_p_value_by_hand():
@@ -134,3 +135,24 @@ def test_matrix_traces_once_and_marks_bad_columns_inside_jit():
     assert np.isnan(bad.value[2, [0, 1, 3, 4]]).all()
     assert not bad.discovered[2].any()
     assert np.isfinite(bad.value[0, 4])
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-6, 1e6])
+def test_the_unit_of_a_statistic_does_not_matter(unit):
+    x, noise = jax.random.normal(jax.random.key(0), (2, 100, 1))
+    found = information.permutation_test(
+        x, x + noise, key=jax.random.key(1), permutations=19,
+        statistic=lambda a, b: unit * jnp.abs(jnp.mean((a - a.mean()) * (b - b.mean()))),
+    )  # fmt: skip
+    assert float(found.p_value) == pytest.approx(1 / 20)
+
+
+def test_a_statistic_is_one_number_of_x_and_y():
+    x, y = jax.random.normal(jax.random.key(0), (2, 30, 1))
+    for statistic, message in (
+        (lambda a, b: a[:, 0] * b[:, 0], "must give one number; this one gives shape"),
+        (information.ConditionalKSG(), "statistic must be called with x and y alone"),
+        (lambda a: a.sum(), "statistic must be called with x and y alone"),
+    ):
+        with refuses(message):
+            information.permutation_test(x, y, key=jax.random.key(1), statistic=statistic)

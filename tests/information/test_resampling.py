@@ -171,10 +171,11 @@ def test_refusals():
     unsuited = (
         information.KSG(), information.ksg, functools.partial(information.ksg, neighbours=3),
         information.KernelDensityPlugIn(), information.Compressed(information.MixtureKSG(), 1, 1),
-        information.KSG().estimate,
+        information.KSG().estimate, jax.jit(information.ksg), information.MIST(),
+        functools.partial(information.KSG().estimate), information.AdaptiveBinned(),
     )  # fmt: skip
     for estimator in unsuited:
-        with refuses("estimator must not work with neighbours"):
+        with refuses("estimator must not take a copy of a row for a neighbour"):
             information.bootstrap_interval(x, y, key=key, estimator=estimator)
     with refuses("size must be smaller than the 60 rows"):
         information.subsampling_interval(x, y, key=key, estimator=GAUSSIAN, size=60)

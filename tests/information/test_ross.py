@@ -86,3 +86,12 @@ def test_labels_that_never_repeat():
     inside = jax.jit(lambda x, y: information.Ross().estimate(x, y))(x, y)
     assert np.isnan(inside.value)
     assert int(inside.info.status) == 4
+
+
+def test_labels_that_a_float_would_merge():
+    """Neighbouring whole numbers beyond 2^24, on the host."""
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 3, (150, 1))
+    x = (label + 0.3 * rng.normal(size=(150, 1))).astype(np.float32)
+    expected = information.ross(x, label)
+    np.testing.assert_allclose(information.ross(x, label + 202311011), expected)

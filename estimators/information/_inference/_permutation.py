@@ -151,7 +151,9 @@ def p_value(null: Float[Array, " B"], observed: Float[Array, ""]) -> Float[Array
 
     Equal up to rounding is reaching: the statistics are functions of counts, and ties happen.
     """
-    slack = 64 * jnp.finfo(null.dtype).eps * (1 + jnp.abs(observed))
+    # Rounding is far below the null's own spread; its unit is whatever the statistic's is.
+    spread = jnp.nan_to_num(jnp.nanstd(null))
+    slack = 1e-3 * spread + 64 * jnp.finfo(null.dtype).eps * jnp.abs(observed)
     reached = jnp.sum(~(null < observed - slack), dtype=null.dtype)
     p = (1 + reached) / (1 + null.shape[0])
     return jnp.where(jnp.isnan(observed), jnp.nan, p)

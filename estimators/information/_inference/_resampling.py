@@ -1,8 +1,10 @@
 """Intervals for any estimator of a pair, by computing it again on parts or copies of the rows."""
 
 import functools
+import inspect
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, Real
@@ -18,9 +20,10 @@ from estimators.information._inference._statistic import (
 from estimators.information._neighbours._ksg import ksg
 from estimators.information._neighbours._mixture_ksg import mixture_ksg
 from estimators.information._neighbours._ross import ross
-from estimators.information._plug_in._kde_plug_in import KernelDensityPlugIn, kernel_density_plug_in
+from estimators.information._plug_in._adaptive import adaptive_binned
+from estimators.information._plug_in._kde_plug_in import kernel_density_plug_in
 
-DISTINCT_ROWS_ONLY = (kernel_density_plug_in, ksg, mixture_ksg, ross)
+DISTINCT_ROWS_ONLY = (adaptive_binned, kernel_density_plug_in, ksg, mixture_ksg, ross)
 
 
 class ResampledInterval(Stored):
@@ -180,9 +183,8 @@ def bootstrap_interval(
     estimator = as_estimator("estimator", estimator)
     if _needs_distinct_rows(estimator):
         raise ValueError(
-            "estimator must not work with neighbours or leave-one-out densities: the bootstrap "
-            "repeats rows, and each copy is a neighbour at distance zero. Use "
-            "subsampling_interval for it"
+            "estimator must not take a copy of a row for a neighbour, or for dependence: the "
+            "bootstrap repeats rows. Use subsampling_interval for it"
         )
     x, y = as_pair(x, y, at_least=4, why="to resample")
     checks.integer("resamples", resamples, at_least=1)
@@ -197,10 +199,13 @@ def _needs_distinct_rows(estimator) -> bool:
         function = estimator.function
         while isinstance(function, functools.partial):
             function = function.func
-        return function in DISTINCT_ROWS_ONLY
+        if isinstance(owner := getattr(function, "__self__", None), eqx.Module):
+            return _needs_distinct_rows(owner)
+        # jax.jit wraps a function, and so may others.
+        return inspect.unwrap(function) in map(inspect.unwrap, DISTINCT_ROWS_ONLY)
     if hasattr(estimator, "base"):
         return _needs_distinct_rows(estimator.base)
-    return hasattr(estimator, "neighbours") or isinstance(estimator, KernelDensityPlugIn)
+    return getattr(estimator, "needs_distinct_rows", hasattr(estimator, "neighbours"))
 
 
 @functools.partial(jax.jit, static_argnames=("replicates", "block", "chosen"))

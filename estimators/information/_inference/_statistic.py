@@ -1,5 +1,6 @@
 """What a test or an interval may be asked about: an estimator object, or a function of x and y."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,7 @@ def as_estimator(name: str, estimator) -> Any:
     if isinstance(owner, eqx.Module) and getattr(estimator, "__name__", "") == "estimate":
         estimator = owner
     method = getattr(estimator, "estimate", None)
+    _takes_a_pair(name, method if callable(method) else estimator)
     if callable(method):
         return estimator if isinstance(estimator, eqx.Module) else OfFunction(method)
     if callable(estimator):
@@ -44,10 +46,30 @@ def as_estimator(name: str, estimator) -> Any:
     )
 
 
+def _takes_a_pair(name: str, function) -> None:
+    """Refuse what cannot be called with x and y alone."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # not callable, or of a kind that has none
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        raise ValueError(
+            f"{name} must be called with x and y alone; this one takes {signature}. A function of "
+            f"x and y may give it the rest"
+        ) from None
+
+
 def number_of(estimator, x, y) -> Float[Array, ""]:
     """The value alone, in the dtype of the data."""
     result = estimator.estimate(x, y)
-    return jnp.asarray(result.value if hasattr(result, "value") else result, x.dtype)
+    value = jnp.asarray(result.value if hasattr(result, "value") else result, x.dtype)
+    if value.ndim:
+        raise ValueError(
+            f"an estimator, or statistic, must give one number; this one gives shape {value.shape}"
+        )
+    return value
 
 
 def number_of_blocks(block: int, n: int) -> int:

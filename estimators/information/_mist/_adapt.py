@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 
 from estimators import training
 from estimators._core import checks
-from estimators.information._mist import _train
+from estimators.information._mist import _calibrate, _train
 from estimators.information._mist._features import features
 from estimators.information._mist._mist import MIST, ROWS
 
@@ -102,7 +102,8 @@ def adapt(
         progress=progress,
     )
     network = eqx.tree_at(lambda n: n.heads, network, result.parameters)
-    return MIST(_train.calibrated(network, calibrate), ranks=mist.ranks)
+    held_out = _calibrate.DataSets(calibrate.features[:, None], calibrate.information)
+    return MIST(_calibrate.calibrated(network, [held_out]), ranks=mist.ranks)
 
 
 def _read(mist: MIST, draw: Draw, keys) -> tuple[Float[Array, "m F"], Float[Array, " m"]]:

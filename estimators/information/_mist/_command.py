@@ -12,17 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from estimators import training
 from estimators._core import _io, checks
-from estimators.information._mist import _simulate, _table, _train
-from estimators.information._mist._laws import LAWS, normal
+from estimators.information._mist import _calibrate, _simulate, _table, _train
+from estimators.information._mist._held_out import as_rows, held_out, joined
 from estimators.information._mist._mist import WEIGHTS
 from estimators.information._mist._network import expand
 from estimators.information._mist._set_transformer import SetTransformer, streaming_loss
-from estimators.information._mist._unseen import UNSEEN
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,11 @@ class Config:
 
     def __post_init__(self):
         checks.one_of("architecture", self.architecture, ("profiles", "set_transformer"))
+        for name in ("shards", "heads", "width", "depth", "steps", "batch_size", "report_every"):
+            checks.integer(name, getattr(self, name), at_least=1)
+        checks.positive("learning_rate", self.learning_rate)
+        if not self.seeds:
+            raise ValueError("seeds must name one at least; got none")
         if self.held_out_shards < 4 or self.held_out_seed in self.seeds:
             raise ValueError(
                 f"held_out_shards must be at least 4 and held_out_seed none of seeds; got "
@@ -81,7 +84,10 @@ class Config:
             ValueError: for a name that is not an option, or a value of another type.
         """
         with open(path, "rb") as file:
-            found = tomllib.load(file)
+            try:
+                found = tomllib.load(file)
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+                raise ValueError(f"{path} is not a TOML file: {error}") from error
         options = {field.name: field for field in dataclasses.fields(cls)}
         unknown = sorted(set(found) - set(options))
         if unknown:
@@ -130,35 +136,26 @@ def _set_transformer(config: Config, folder: Path) -> Path:
 
 
 def _profiles(config: Config, folder: Path) -> Path:
-    shards = folder / "shards"
-    held_out = folder / "held_out"
+    shards, checkpoint = folder / "shards", folder / "heads.safetensors"
+    done = _io.read_arrays(checkpoint)[1]["step"] if checkpoint.exists() else 0
+    if done > config.steps:
+        raise ValueError(
+            f"steps must be at least {done}, what {checkpoint} has made; got {config.steps}"
+        )
     _fill(shards, config.seeds, config.shards)
-    _fill(held_out, (config.held_out_seed,), config.held_out_shards)
-
-    halves = _simulate.halves(held_out, config.held_out_seed)
-    unseen = _simulate.beyond(held_out, config.held_out_seed)
-    # Half of the unseen laws' data decide the widening, the others are reported.
-    widen, beyond = ({k: v[i::2] for k, v in unseen.items()} for i in (0, 1))
-    rows = _as_rows(_joined(_simulate.read(shards, config.seeds, config.shards)))
-    # Of every shape a share in each part: shards hold all shapes.
-    rest = _simulate.read(held_out, (config.held_out_seed,), config.held_out_shards)
-    parts = np.arange(len(rest)) % 4
-    decide = [s for s, p in zip(rest, parts, strict=True) if p < 2]
-    calibrate = [s for s, p in zip(rest, parts, strict=True) if p == 2]
-    final = _joined([s for s, p in zip(rest, parts, strict=True) if p == 3])
-    decide, calibrate = (_as_rows(_joined(part)) for part in (decide, calibrate))
+    _fill(folder / "held_out", (config.held_out_seed,), config.held_out_shards)
+    rows = as_rows(joined(_simulate.read(shards, config.seeds, config.shards)))
+    rest = held_out(folder / "held_out", config.held_out_seed, config.held_out_shards)
 
     scaling, limits = _train.scaling_of(np.asarray(rows.features))
     recipe = _train.Recipe(*(getattr(config, name) for name in _train.Recipe._fields))
     network = None
-    checkpoint = folder / "heads.safetensors"
-    done = _io.read_arrays(checkpoint)[1]["step"] if checkpoint.exists() else 0
     for stop in range(config.report_every, config.steps + config.report_every, config.report_every):
         if min(stop, config.steps) < done:
             continue
         result = _train.train_heads(
             rows,
-            decide,
+            rest.decide,
             scaling,
             recipe,
             key=jax.random.key(config.seed),
@@ -168,11 +165,9 @@ def _profiles(config: Config, folder: Path) -> Path:
             progress=True,
         )
         network = _train.assemble(result.parameters, scaling, limits)
-        network = _train.widened(network, calibrate, _as_rows(widen))
-        network = _train.with_shared(network, *halves)
-        table = _report(network, final, (*LAWS, normal))
-        widening = " ".join(f"{factor:g}" for factor in network.widening)
-        table += f"\n\nwidening {widening}\n\n" + _report(network, beyond, UNSEEN)
+        network = _calibrate.with_shared(network, rest.several)
+        network = _calibrate.widened(network, rest.calibrate, rest.widen)
+        table = _report(network, rest)
         _say(f"after {int(result.steps)} updates on {len(rows.information)} data sets\n{table}\n")
         (folder / "table.md").write_text(table + "\n")
         if result.status == "interrupted":
@@ -196,25 +191,26 @@ def _fill(folder: Path, seeds, shards: int) -> None:
         _simulate.fill(folder, seed, shards, report)
 
 
-def _joined(shards):
-    return {name: np.concatenate([s[name] for s in shards]) for name in shards[0]}
-
-
-def _as_rows(arrays) -> _train.Rows:
-    return _train.Rows(jnp.asarray(arrays["features"]), jnp.asarray(arrays["information"]))
-
-
-def _report(network, arrays, laws) -> str:
-    quantiles = _train.predict(network, jnp.asarray(arrays["features"]), calibrated=True)
-    return _table.error_table(
-        np.asarray(expand(quantiles)),
-        arrays["information"],
-        arrays["features"][:, 0].astype(np.float32),
-        arrays["count"],
-        arrays["columns"],
-        arrays["law"],
-        laws,
-    )
+def _report(network, rest) -> str:
+    """Tables of error of all that is there to be reported, and what else was decided."""
+    texts = []
+    for title, groups, laws in rest.report:
+        answers = [_calibrate.predict(network, g["features"], calibrated=True) for g in groups]
+        copula = [g["features"][:, :, 0].mean(1, dtype=np.float32) for g in groups]
+        # Those of other numbers of parts have other shapes.
+        of = joined([{k: v for k, v in g.items() if k != "features"} for g in groups])
+        table = _table.error_table(
+            np.asarray(expand(np.concatenate(answers))),
+            of["information"],
+            np.concatenate(copula),
+            of["count"],
+            of["columns"],
+            of["law"],
+            laws,
+        )
+        texts.append(f"{title}\n\n{table}")
+    widening = " ".join(f"{factor:g}" for factor in network.widening)
+    return "\n\n".join([*texts, f"widening {widening}; shared {network.shared:.3f}"])
 
 
 def _say(text: str) -> None:

@@ -18,7 +18,6 @@ from estimators.information._mist._network import (
     LEVELS,
     MEDIAN,
     Network,
-    average,
     compress,
     expand,
 )
@@ -30,6 +29,8 @@ FEWEST, MOST_COLUMNS = 32, 16
 ROWS_A_COLUMN = 1.5
 MOST_TIES = 0.1
 RANKS = {"exact": ranks, "soft": soft_ranks}
+# Odd numbers and shifts that scramble 32 bits: each bit of a product depends on the lower ones.
+SCRAMBLE = ((0x9E3779B1, 15), (0x85EBCA77, 13), (0xC2B2AE3D, 16))
 UNUSUAL = 0.05  # of the features; exceeded by one in two thousand data sets like the training's
 
 
@@ -112,9 +113,9 @@ class MIST(Spec):
     Gaussian copula, and answers with quantiles. By construction the answer does not change
     with the order of the rows, the exchange of x and y, or increasing maps of single columns.
 
-    Trained for 32 to 512 rows and 1 to 16 columns a side; more rows are cut into parts of at most
-    512 and the answers averaged. Errors, coverage and limits are in the model card,
-    docs/mist_card.md; the weights ship with the package.
+    Trained for 32 to 512 rows and 1 to 16 columns a side; more rows are dealt out into parts of at
+    most 512, in an order of their own, and the answers averaged. Errors, coverage and limits are in
+    the model card, docs/mist_card.md; the weights ship with the package.
 
     Args:
         network: None for the shipped one. `python -m estimators train-mist` makes others, which
@@ -139,8 +140,14 @@ class MIST(Spec):
     network: Network
     ranks: str = eqx.field(static=True)
 
+    needs_distinct_rows = True
+
     def __init__(self, network: Network | None = None, *, ranks: str = "exact"):
         checks.one_of("ranks", ranks, tuple(RANKS))
+        if not (network is None or isinstance(network, Network)):
+            raise ValueError(
+                f"network must be one that `estimators.io.load` reads; got {type(network).__name__}"
+            )
         self.network = shipped() if network is None else network
         self.ranks = ranks
 
@@ -191,16 +198,40 @@ def _filled(x, y):
     size = -(-n // parts)
     rows = next(r for r in ROWS if r >= size)
     sizes = np.array([len(range(i, n, parts)) for i in range(parts)], np.int32)
-    host = checks.is_concrete(x) and checks.is_concrete(y)
-    xp = np if host else jnp
+    xp = jnp
+    if checks.is_concrete(x) and checks.is_concrete(y):
+        x, y, xp = np.asarray(x), np.asarray(y), np
+    if parts > 1:
+        order = _order(x, y, xp)
+        x, y = x[order], y[order]
 
     def cut(side):
-        side = np.asarray(side) if host else side
         side = xp.pad(side, ((0, size * parts - n), (0, 0)))
         side = side.reshape(size, parts, -1).swapaxes(0, 1)
         return xp.pad(side, ((0, 0), (0, rows - size), (0, 0)))
 
     return cut(x), cut(y), sizes
+
+
+def _order(x, y, xp):
+    """A shuffle that is the same whatever the order of the rows, so that the answer is too.
+
+    Sorted by the sum of scrambled ranks, which increasing maps of columns leave as they are, and
+    which treats all columns alike; where that is equal, by the part of x.
+    """
+
+    def marks(side):
+        total = xp.zeros(side.shape[0], xp.uint32)
+        for column in jax.lax.stop_gradient(side).T if xp is jnp else side.T:
+            rank = xp.searchsorted(xp.sort(column), column).astype(xp.uint32)
+            for prime, shift in SCRAMBLE:
+                rank = rank * xp.uint32(prime)
+                rank = rank ^ (rank >> shift)
+            total = total + rank
+        return total
+
+    of_x, of_y = marks(x), marks(y)
+    return xp.lexsort((of_x, of_x + of_y))
 
 
 @functools.partial(jax.jit, static_argnames="rank")
@@ -210,11 +241,10 @@ def _estimate(network, x, y, sizes, rank):
 
     def one(part):
         x, y, size = part
-        read = features(x, y, size, columns, rank)
-        return network(read), network.outside(read)
+        return features(x, y, size, columns, rank)
 
-    quantiles, outside = jax.lax.map(one, (x, y, sizes))
-    quantiles = average(quantiles, network.shared).astype(dtype)
+    parts = jax.lax.map(one, (x, y, sizes))
+    quantiles, outside = network(parts).astype(dtype), jax.vmap(network.outside)(parts)
     real = jnp.arange(x.shape[1])[None] < sizes[:, None]
     status, ties = _inspect(x, y, real)
     quantiles, outside = checks.poison((quantiles, jnp.mean(outside).astype(dtype)), status == OK)

@@ -1,5 +1,7 @@
 """The network: from features to quantiles of the information, which cannot cross."""
 
+import bisect
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -88,12 +90,13 @@ class Network(Stored):
     Attributes:
         scaling: of the features.
         heads: with a leading axis, one entry a head.
-        shift: `(bins of n, bins of columns, levels)`, added on the compressed scale: split
-            conformal, from data sets that no head was trained on.
+        shift: `(*BINS, levels)`, bins of rows and of columns: where a quantile lies above the
+            median of the heads, in its `units`. By split conformal, from data sets that no head
+            was trained on.
         limits: `(2, F)`: nearly all of the training features, standardised, lay between.
         shared: the share of the squared error that two parts of one data set have in common:
             what averaging over parts cannot remove.
-        widening: by how much quantiles spread where the heads disagree, for each bin of n.
+        widening: by how much quantiles spread where the heads disagree, for each bin of rows.
     """
 
     scaling: Scaling
@@ -103,16 +106,32 @@ class Network(Stored):
     shared: Float[Array, ""]
     widening: Float[Array, " sizes"]
 
-    def __call__(self, features: Float[Array, " F"]) -> Float[Array, " levels"]:
-        """Quantiles in nats; x and y exchanged give the same."""
-        return expand(self.calibrated(features))
+    def __call__(self, parts: Float[Array, "parts F"]) -> Float[Array, " levels"]:
+        """Quantiles in nats; x and y exchanged give the same.
 
-    def calibrated(self, features: Float[Array, " F"]) -> Float[Array, " levels"]:
+        `parts` are features of equal parts of a data set; of a small one there is one part.
+        """
+        return expand(self.calibrated(parts))
+
+    def calibrated(self, parts: Float[Array, "parts F"]) -> Float[Array, " levels"]:
         """Quantiles on the compressed scale."""
-        return jax.lax.cummax(self.compressed(features) + self.shift[bins(features)])
+        quantiles = self.compressed(parts)
+        moved = self.shift[bins(parts)] * units(quantiles)
+        return jax.lax.cummax(quantiles[MEDIAN] + moved)
 
-    def compressed(self, features: Float[Array, " F"]) -> Float[Array, " levels"]:
-        """Quantiles on the compressed scale, not yet calibrated."""
+    def compressed(self, parts: Float[Array, "parts F"]) -> Float[Array, " levels"]:
+        """Quantiles on the compressed scale, not yet calibrated.
+
+        Those of several parts are averaged on this scale, where they may lie below zero: in nats,
+        where they may not, the average of independent data would lie above zero.
+        """
+        widening = self.widening[bins(parts)[0]]
+        mean = jnp.mean(jax.vmap(lambda part: self._of_part(part, widening))(parts), 0)
+        # What averaging removes of the error makes the quantiles narrower.
+        kept = jnp.sqrt(self.shared + (1 - self.shared) / parts.shape[0])
+        return mean[MEDIAN] + kept * (mean - mean[MEDIAN])
+
+    def _of_part(self, features, widening):
         both = jax.vmap(self.scaling)(jnp.stack([features, exchange(features)]))
         baseline = compress(features[0])
 
@@ -123,7 +142,6 @@ class Network(Stored):
         quantiles = jnp.mean(answers, 0)
         # Heads that saw the same laws disagree most on data unlike them all: their variance joins
         # that of the quantiles, as if all were normal.
-        widening = self.widening[bins(features)[0]]
         apart = widening * jnp.sqrt(jnp.var(answers[:, MEDIAN]) + 1e-12)
         median = quantiles[MEDIAN]
         normal = jax.scipy.special.ndtri(jnp.asarray(LEVELS, median.dtype))
@@ -142,29 +160,38 @@ class Network(Stored):
         return jnp.mean(beyond.astype(features.dtype))
 
 
+UNSHIFTED = tuple(float(np.sign(level - 0.5)) for level in LEVELS)
+
+
+def units(quantiles: Float[Array, "*batch levels"]) -> Float[Array, "*batch levels"]:
+    """The distance of each quantile from the median, which calibration stretches; 1 for itself.
+
+    Where nothing is in doubt a quantile so moves by little.
+    """
+    apart = jnp.abs(quantiles - quantiles[..., MEDIAN, None])
+    return apart.at[..., MEDIAN].set(1)
+
+
 def covers(quantiles: Float[np.ndarray, "m levels"], information: Float[np.ndarray, " m"]):
     """Whether the interval of 90 % of each row of quantiles, in nats, holds its information."""
     low, high = (quantiles[:, LEVELS.index(level)] for level in (0.05, 0.95))
     return (low <= information) & (information <= high)
 
 
-def average(quantiles: Float[Array, "parts levels"], shared) -> Float[Array, " levels"]:
-    """Quantiles from those of equal parts of a data set; narrower by what averaging removes."""
-    mean = jnp.mean(quantiles, 0)
-    kept = jnp.sqrt(shared + (1 - shared) / quantiles.shape[0])
-    return mean[MEDIAN] + kept * (mean - mean[MEDIAN])
-
-
-SIZES = (48, 96, 192, 384)
+SIZES = (48, 96, 192, 384)  # rows of data sets of one part
+PARTS = (2, 3, 5)
 COLUMNS = (3, 6, 12)
+BINS = (len(SIZES) + 1 + len(PARTS), len(COLUMNS) + 1)
 
 
-def bins(features: Float[Array, "*batch F"]):
-    """Which calibration bin: of the number of rows, and of columns together."""
-    size = jnp.exp(features[..., LOG_SIZE])
-    columns = jnp.exp(features[..., LOG_COLUMNS])
+def bins(parts: Float[Array, "*batch parts F"]):
+    """Which calibration bin: of the number of rows, or of parts, and of columns together."""
+    size = jnp.exp(parts[..., 0, LOG_SIZE])
+    columns = jnp.exp(parts[..., 0, LOG_COLUMNS])
+    of_one = jnp.searchsorted(jnp.asarray(SIZES, size.dtype), size, side="right")
+    more = bisect.bisect_right(PARTS, parts.shape[-2])
     return (
-        jnp.searchsorted(jnp.asarray(SIZES, size.dtype), size, side="right"),
+        jnp.full_like(of_one, len(SIZES) + more) if more else of_one,
         jnp.searchsorted(jnp.asarray(COLUMNS, size.dtype) + 0.5, columns),
     )
 

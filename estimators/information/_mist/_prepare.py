@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from estimators._core import product, unscale
+from estimators._core import power_of_two, product, unscale
 from estimators.information._ranks import average_ranks
 
 # Of the unit variance of normal scores: copies of a column then have a covariance with an inverse.
@@ -111,6 +111,8 @@ def soft_ranks(x: Float[Array, "N D"], count: Int[Array, ""]) -> Float[Array, "N
     size = count.astype(x.dtype)
 
     def one(column):
+        column = column - column[0]
+        column = column * power_of_two(jnp.max(jnp.abs(column * real)))
         mean = jnp.sum(column * real) / size
         spread = jnp.sqrt(jnp.sum(real * (column - mean) ** 2) / size)
         steps = (column[:, None] - column[None]) / (spread * size ** (-1 / 3))

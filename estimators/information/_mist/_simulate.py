@@ -7,11 +7,10 @@ several processes with seeds of their own fill one folder together.
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from estimators._core import _io
@@ -35,14 +34,20 @@ BATCH = 100
 MOST = 6e4  # of float16
 
 
-@functools.partial(jax.jit, static_argnames=("rows", "width", "laws", "shares", "plain"))
-def simulate(keys, rows: int, width: int, laws=LAWS, shares=SHARES, plain=PLAIN):
-    """Features, information, numbers of rows and columns, and law of a data set for each key."""
+@functools.partial(jax.jit, static_argnames=("rows", "width", "laws", "shares", "plain", "parts"))
+def simulate(keys, rows: int, width: int, laws=LAWS, shares=SHARES, plain=PLAIN, parts: int = 1):
+    """Features `(m, parts, F)`, information, rows and columns, and law of a data set for each key.
+
+    A data set of several parts has so many times the rows, which are dealt out in turn, and every
+    part has as many.
+    """
 
     def one(key):
-        data = draw(key, rows, width, laws=laws, shares=shares, plain=plain)
-        read = features(data.x, data.y, data.count, data.columns)
-        return read, data.information, data.count, data.columns, data.law
+        data = draw(key, parts * rows, width, laws=laws, shares=shares, plain=plain)
+        count = -(-data.count // parts)
+        x, y = (side.reshape(rows, parts, -1).swapaxes(0, 1) for side in (data.x, data.y))
+        read = jax.lax.map(lambda part: features(part[0], part[1], count, data.columns), (x, y))
+        return read, data.information, parts * count, data.columns, data.law
 
     return jax.lax.map(one, keys)
 
@@ -50,20 +55,26 @@ def simulate(keys, rows: int, width: int, laws=LAWS, shares=SHARES, plain=PLAIN)
 def write_shard(folder: Path, seed: int, number: int) -> int:
     """Simulate one shard, and return how many data sets it has."""
     root = jax.random.fold_in(jax.random.key(seed), number)
-    parts = []
-    for i, ((rows, width), batches) in enumerate(SHAPES.items()):
-        for j in range(batches):
-            key = jax.random.fold_in(jax.random.fold_in(root, i), j)
-            drawn = simulate(jax.random.split(key, BATCH), rows, width)
-            parts.append([np.asarray(a) for a in drawn])
-    arrays = _kept(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+    def batches():
+        for i, ((rows, width), several) in enumerate(SHAPES.items()):
+            for j in range(several):
+                key = jax.random.fold_in(jax.random.fold_in(root, i), j)
+                yield simulate(jax.random.split(key, BATCH), rows, width)
+
+    arrays = _kept(batches())
     _io.write_arrays(_path(folder, seed, number), arrays, {"seed": seed, "shard": number})
     return len(arrays["information"])
 
 
-def _kept(read, information, count, columns, law):
-    # A law of extreme parameters may overflow: such a data set has no features to learn from.
-    kept = np.isfinite(read).all(1) & np.isfinite(information)
+def _kept(batches: Iterable) -> dict[str, np.ndarray]:
+    """What `simulate` gave, joined, but for data sets that overflowed.
+
+    A law of extreme parameters may overflow, and has no features to learn from.
+    """
+    on_host = [[np.asarray(a) for a in batch] for batch in batches]
+    read, information, count, columns, law = map(np.concatenate, zip(*on_host, strict=True))
+    kept = np.isfinite(read).all((1, 2)) & np.isfinite(information)
     return {
         "features": np.clip(read[kept], -MOST, MOST).astype(np.float16),
         "information": information[kept].astype(np.float32),
@@ -85,33 +96,22 @@ def fill(
                 report(number, size)
 
 
-@functools.partial(jax.jit, static_argnames=("rows", "width"))
-def _halves(keys, rows: int, width: int):
-    """Features of both halves of a data set of `2 rows` rows, and the information."""
-
-    def one(key):
-        data = draw(key, 2 * rows, width)
-        read = [
-            features(data.x[i::2], data.y[i::2], jnp.asarray(rows), data.columns) for i in (0, 1)
-        ]
-        return jnp.stack(read), data.information
-
-    return jax.lax.map(one, keys)
+PARTS = 8
 
 
-def halves(folder: Path, seed: int, rows: int = 512, width: int = 5, size: int = 1000):
-    """Features `(size, 2, F)` of the halves of data sets, and their information; simulated once."""
-    path = Path(folder) / f"halves_{seed:04d}.safetensors"
-    if not path.exists():
-        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 2**30), size)
-        read, information = _halves(keys, rows, width)
-        _io.write_arrays(
-            path,
-            {"features": np.asarray(read), "information": np.asarray(information)},
-            {"seed": seed},
-        )
-    arrays = _io.read_arrays(path)[0]
-    return arrays["features"], arrays["information"]
+def large(folder: Path, seed: int, rows: int = 512, sizes=((5, 4000), (16, 1200))):
+    """Data sets of `PARTS` parts, so many of each width; simulated once."""
+
+    def batches():
+        root = jax.random.fold_in(jax.random.key(seed), 2**30 + 2)
+        for width, size in sizes:
+            keys = jax.random.split(jax.random.fold_in(root, width), size)
+            yield simulate(keys, rows, width, parts=PARTS)
+
+    return _once(Path(folder) / f"large_{seed:04d}.safetensors", seed, batches)
+
+
+EQUAL = (1 / len(UNSEEN),) * len(UNSEEN)
 
 
 def beyond(folder: Path, seed: int, rows=(512, 256, 128, 64), width: int = 5, size: int = 1500):
@@ -119,16 +119,30 @@ def beyond(folder: Path, seed: int, rows=(512, 256, 128, 64), width: int = 5, si
 
     So many for each number of rows that they are filled up to, in turn.
     """
-    path = Path(folder) / f"beyond_{seed:04d}.safetensors"
-    if not path.exists():
+
+    def batches():
         root = jax.random.fold_in(jax.random.key(seed), 2**30 + 1)
-        equal = (1 / len(UNSEEN),) * len(UNSEEN)
-        parts = []
         for i, most in enumerate(rows):
             keys = jax.random.split(jax.random.fold_in(root, i), size)
-            parts.append(map(np.asarray, simulate(keys, most, width, UNSEEN, equal, 0.0)))
-        arrays = _kept(*map(np.concatenate, zip(*parts, strict=True)))
-        _io.write_arrays(path, arrays, {"seed": seed})
+            yield simulate(keys, most, width, UNSEEN, EQUAL, 0.0)
+
+    return _once(Path(folder) / f"beyond_{seed:04d}.safetensors", seed, batches)
+
+
+def large_beyond(folder: Path, seed: int, rows: int = 512, width: int = 5, size: int = 2000):
+    """Data sets of `PARTS` parts, of laws that no network is trained on; simulated once."""
+
+    def batches():
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 2**30 + 3), size)
+        yield simulate(keys, rows, width, UNSEEN, EQUAL, 0.0, parts=PARTS)
+
+    return _once(Path(folder) / f"large_beyond_{seed:04d}.safetensors", seed, batches)
+
+
+def _once(path: Path, seed: int, batches: Callable[[], Iterable]) -> dict[str, np.ndarray]:
+    """The data sets in a file, which is written if it is not there yet."""
+    if not path.exists():
+        _io.write_arrays(path, _kept(batches()), {"seed": seed})
     return _io.read_arrays(path)[0]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from estimators.information._mist._network import MEDIAN, covers
 
-EDGES = (32, 64, 128, 256, 400, 512)
+EDGES = (32, 64, 128, 256, 400, 513, 1025, 2049, 4097)  # of numbers of rows
 
 
 def error_table(quantiles, information, baseline, count, columns, law, laws) -> str:
@@ -21,8 +21,7 @@ def error_table(quantiles, information, baseline, count, columns, law, laws) -> 
     wider = columns.max(1)
     groups = [("all", np.ones(len(error), bool))]
     groups += [
-        (f"n {a} to {b}", (count >= a) & (count < b + (b == EDGES[-1])))
-        for a, b in itertools.pairwise(EDGES)
+        (f"n {a} to {b - 1}", (count >= a) & (count < b)) for a, b in itertools.pairwise(EDGES)
     ]
     groups += [
         (f"columns {a} to {b}" if a < b else f"columns {a}", (wider >= a) & (wider <= b))

@@ -1,4 +1,4 @@
-"""From simulated features to a network: scaling, heads, calibration, tables of error."""
+"""From simulated features to a network that is not calibrated yet: scaling and heads."""
 
 import functools
 from typing import NamedTuple
@@ -13,17 +13,13 @@ from jaxtyping import Array, Float, Key
 from estimators import training
 from estimators.information._mist._features import exchange
 from estimators.information._mist._network import (
-    COLUMNS,
+    BINS,
     LEVELS,
-    MEDIAN,
-    SIZES,
+    UNSHIFTED,
     Head,
     Network,
     Scaling,
-    bins,
     compress,
-    covers,
-    expand,
 )
 
 
@@ -149,84 +145,5 @@ def train_heads(
 
 def assemble(heads: Head, scaling: Scaling, limits: Float[Array, "2 F"]) -> Network:
     """A network that is not calibrated yet."""
-    shift = jnp.zeros((len(SIZES) + 1, len(COLUMNS) + 1, len(LEVELS)))
-    return Network(scaling, heads, shift, limits, jnp.asarray(1.0), jnp.zeros(len(SIZES) + 1))
-
-
-@eqx.filter_jit
-def predict(network: Network, features, *, calibrated: bool = False):
-    """Quantiles on the compressed scale for rows of stored features."""
-    one = network.calibrated if calibrated else network.compressed
-    return jax.lax.map(one, features.astype(jnp.float32), batch_size=256)
-
-
-FEWEST_TO_CALIBRATE = 200
-
-
-def calibrated(network: Network, held_out: Rows) -> Network:
-    """Shift every quantile so that it is one on held-out data, in each bin of n and columns.
-
-    Split conformal, one-sided at every level: the shift is the order statistic of the residuals
-    that makes the level exact for a fresh data set of the bin. A bin of few is shifted like all of
-    its number of rows.
-    """
-    predicted = np.asarray(predict(network, held_out.features))
-    target = np.asarray(compress(held_out.information))
-    features = np.asarray(held_out.features, np.float32)
-    size, columns = (np.asarray(b) for b in bins(jnp.asarray(features)))
-    shift = np.zeros((len(SIZES) + 1, len(COLUMNS) + 1, len(LEVELS)), np.float32)
-    for i in range(shift.shape[0]):
-        for j in range(shift.shape[1]):
-            mine = (size == i) & (columns == j)
-            if mine.sum() < FEWEST_TO_CALIBRATE:
-                mine = size == i
-            if mine.sum() < FEWEST_TO_CALIBRATE:
-                continue
-            residual = np.sort(target[mine, None] - predicted[mine], axis=0)
-            m = len(residual)
-            for k, level in enumerate(LEVELS):
-                # Upper levels err upwards, lower ones downwards.
-                place = np.ceil((m + 1) * level) if level >= 0.5 else np.floor((m + 1) * level)
-                shift[i, j, k] = residual[int(np.clip(place - 1, 0, m - 1)), k]
-    return eqx.tree_at(lambda n: n.shift, network, jnp.asarray(shift))
-
-
-WIDENINGS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
-BEYOND = 0.85  # least coverage of a 90 % interval on laws that were never seen
-
-
-def widened(network: Network, held_out: Rows, unseen: Rows) -> Network:
-    """Calibrate, with the least widening whose intervals also cover laws that were never seen.
-
-    On the held-out data 90 % intervals stay what they are called: what they gain where the heads
-    disagree, calibration takes from where they do not. On the unseen laws their coverage is at
-    least `BEYOND` by two standard errors, for each bin of the number of rows; where no widening
-    reaches that, it is the largest.
-    """
-    information = np.asarray(unseen.information)
-    size = np.asarray(bins(jnp.asarray(unseen.features, jnp.float32))[0])
-    covered = {}
-    for widening in WIDENINGS:
-        trial = calibrated(_with_widening(network, [widening] * (len(SIZES) + 1)), held_out)
-        quantiles = np.asarray(expand(predict(trial, unseen.features, calibrated=True)))
-        covered[widening] = covers(quantiles, information)
-
-    def least(mine):
-        slack = 2 * (BEYOND * (1 - BEYOND) / max(mine.sum(), 1)) ** 0.5
-        enough = (w for w in WIDENINGS if covered[w][mine].sum() >= (BEYOND + slack) * mine.sum())
-        return next(enough, WIDENINGS[-1])
-
-    chosen = [least(size == i) for i in range(len(SIZES) + 1)]
-    return calibrated(_with_widening(network, chosen), held_out)
-
-
-def _with_widening(network, factors):
-    return eqx.tree_at(lambda n: n.widening, network, jnp.asarray(factors, jnp.float32))
-
-
-def with_shared(network: Network, features, information) -> Network:
-    """Set `shared` from the halves of data sets, features `(m, 2, F)`: what their errors share."""
-    predicted = np.stack([predict(network, jnp.asarray(features[:, i])) for i in (0, 1)], 1)
-    error = predicted[:, :, MEDIAN] - np.asarray(compress(information))[:, None]
-    shared = np.mean(error[:, 0] * error[:, 1]) / np.mean(error**2)
-    return eqx.tree_at(lambda n: n.shared, network, jnp.asarray(np.clip(shared, 0, 1), jnp.float32))
+    shift = jnp.broadcast_to(jnp.asarray(UNSHIFTED), (*BINS, len(LEVELS)))
+    return Network(scaling, heads, shift, limits, jnp.asarray(1.0), jnp.zeros(BINS[0]))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from estimators._core import Spec, checks
+from estimators._core import Spec, checks, power_of_two
 from estimators.information._estimate import OK, Estimate, as_pair, conclude, status_of
 from estimators.information._neighbours import _counting as counting
 from estimators.information._neighbours._ksg_slabs import (
@@ -156,6 +156,8 @@ def _pair(x, y, neighbours):
 def standardise(columns: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """Zero mean, unit variance; relative to the first row, so that a far origin costs no digits."""
     centred = columns - columns[:1]
+    # Else the squares of very large or very small numbers are none.
+    centred = centred * power_of_two(jnp.max(jnp.abs(centred), axis=0, keepdims=True))
     centred = centred - jnp.mean(centred, axis=0, keepdims=True)
     return centred / jnp.sqrt(jnp.mean(centred**2, axis=0, keepdims=True))
 

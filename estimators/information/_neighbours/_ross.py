@@ -5,6 +5,7 @@ import functools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import digamma
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
@@ -121,7 +122,7 @@ def ross(
 
 
 def _pair(x, y, neighbours):
-    (x, y), layout = whole(x=x, y=y)
+    (x, y), layout = whole(x=x, y=_coded(y))
     why = f"2 more than neighbours={neighbours}"
     x, y = as_pair(x, y, at_least=neighbours + 2, why=why)
     if checks.is_concrete(y) and not checks.holds(lambda v: (_occurs(v) > 1).any(), y):
@@ -130,6 +131,18 @@ def _pair(x, y, neighbours):
             "others. For a continuous column use KSG"
         )
     return x, y, layout
+
+
+def _coded(labels):
+    """Whole numbers that a float would merge as 0, 1, ...: a label is nothing but itself."""
+    if isinstance(labels, jax.Array | Rows):
+        return labels
+    host = np.asarray(labels)
+    if host.dtype.kind not in "iu" or host.ndim != 2 or not host.size:
+        return labels
+    if max(abs(int(host.min())), abs(int(host.max()))) <= 2**24:
+        return labels
+    return np.unique(host, axis=0, return_inverse=True)[1].reshape(-1, 1)
 
 
 def _occurs(label: Float[Array, "n dl"]) -> Int[Array, " n"]:

@@ -71,6 +71,8 @@ class AdaptiveBinned(Spec):
     significance: float | Float[Array, ""] = 0.05
     depth: int | None = eqx.field(default=None, static=True)
 
+    needs_distinct_rows = True
+
     def __check_init__(self):
         _check(self.significance, self.depth)
 

@@ -80,6 +80,8 @@ class KernelDensityPlugIn(Spec):
 
     bandwidth_scale: float | Float[Array, ""] = 1.0
 
+    needs_distinct_rows = True
+
     def __check_init__(self):
         checks.positive("bandwidth_scale", self.bandwidth_scale)
 

@@ -13,6 +13,7 @@ import scipy.stats
 from estimators import information, io
 from estimators.information import MIST
 from estimators.information._mist import _mist
+from estimators.information._mist._network import BINS, UNSHIFTED, compress
 from estimators.testing import refuses
 
 
@@ -101,14 +102,31 @@ def test_another_number_of_rows_compiles_nothing(mist):
     assert _mist._estimate._cache_size() == size
 
 
-def test_many_rows_are_cut_into_parts(mist):
-    x, y = normal_pair(1200, 0.6)
+def test_many_rows_are_dealt_out_into_parts(mist):
+    """Averaged on the compressed scale, and the same for rows in another order."""
+    x, y = (np.asarray(side) for side in normal_pair(1200, 0.6))
     whole = mist.estimate(x, y)
     assert int(whole.samples) == 1200
-    parts = [mist.estimate(x[i::3], y[i::3]) for i in range(3)]
-    np.testing.assert_allclose(whole.value, np.mean([p.value for p in parts]), rtol=1e-4)
-    width = np.mean([p.quantiles[14] - p.quantiles[2] for p in parts])
-    assert width / 3**0.5 - 1e-4 <= whole.quantiles[14] - whole.quantiles[2] <= width + 1e-4
+    np.testing.assert_allclose(whole.value, -np.log(1 - 0.36) / 2, atol=0.05)
+    order = _mist._order(x, y, np)
+    plain = eqx.tree_at(
+        lambda m: m.network.shift, mist, jnp.broadcast_to(jnp.asarray(UNSHIFTED), (*BINS, 17))
+    )
+    plain = eqx.tree_at(lambda m: m.network.widening, plain, jnp.zeros(BINS[0]))
+    dealt = [order[i::3] for i in range(3)]
+    parts = [compress(plain.estimate(x[rows], y[rows]).quantiles) for rows in dealt]
+    mean = np.mean(parts, 0)
+    shared = float(mist.network.shared)
+    kept = (shared + (1 - shared) / 3) ** 0.5
+    expected = mean[8] + kept * (mean - mean[8])
+    np.testing.assert_allclose(compress(plain.estimate(x, y).quantiles), expected, atol=1e-3)
+
+    alternating = np.where(np.arange(1200) % 2 == 0, 1, -1).astype(x.dtype)[:, None] * x
+    shuffle = np.random.default_rng(0).permutation(1200)
+    there, here = mist.estimate(x, alternating), mist.estimate(x[shuffle], alternating[shuffle])
+    np.testing.assert_allclose(here.quantiles, there.quantiles, rtol=1e-3)
+    inside = jax.jit(MIST.estimate)(mist, x, y)
+    np.testing.assert_allclose(inside.quantiles, whole.quantiles, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.thorough
