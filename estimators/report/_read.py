@@ -74,6 +74,12 @@ def _read_csv(path: Path, content: bytes) -> Raw:
         notes.append(f"{counted(len(lines) - len(filled), 'blank line')} skipped")
     if _is_header(filled[0]):
         first, *body = filled
+        numbers = [cell for cell in first if cell.strip() and _number(cell) is not None]
+        if numbers and len(numbers) < len(first):
+            notes.append(
+                f"the first line was read as names, though {counted(len(numbers), 'field')} of it "
+                f"({', '.join(numbers[:3])}{', …' * (len(numbers) > 3)}) could be data"
+            )
         header = _names(first, len(first), notes)
     else:
         body = filled
