@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import digamma
 
 from estimators import information
 
@@ -80,3 +81,22 @@ def test_discrete_columns_are_counted_exactly(x64):
     table = np.histogram2d(x[:, 0], y[:, 0], 2)[0] / 400
     plug_in = (table * np.log(table / table.sum(0) / table.sum(1, keepdims=True))).sum()
     assert abs(float(information.mixture_ksg(x, y)) - plug_in) < 4 / 400
+
+
+@pytest.mark.parametrize("unit", [1, 3, 10])
+def test_counts_tie_in_any_unit(unit):
+    """Equation by hand, with differences of whole numbers before they are scaled."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 5, 150)
+    y = rng.poisson(3 + x)
+    away = [np.abs(v[:, None] - v[None]) / v.std() for v in (x, y)]
+    joint = np.maximum(*away)
+    radius = np.sort(joint, 1)[:, 5]
+    alone = radius == 0
+    inside = [
+        np.where(alone, np.sum(d == 0, 1), np.sum(d < radius[:, None], 1)) for d in (joint, *away)
+    ]
+    near = np.where(alone, inside[0], 5)
+    expected = np.log(150) + np.mean(digamma(near) - digamma(inside[1]) - digamma(inside[2]))
+    found = information.mixture_ksg(unit * x[:, None], unit * y[:, None])
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

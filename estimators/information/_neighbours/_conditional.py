@@ -17,7 +17,7 @@ from estimators.information._estimate import (
     varied,
 )
 from estimators.information._neighbours import _counting as counting
-from estimators.information._neighbours._ksg import standardise
+from estimators.information._neighbours._ksg import comparable
 from estimators.sharding import Rows, whole
 
 
@@ -138,13 +138,13 @@ def as_triple(x, y, z, *, at_least: int, why: str):
 
 @functools.partial(jax.jit, static_argnames=("neighbours", "layout"))
 def _value(x, y, z, neighbours, layout):
-    value = counting.mean(GIVEN, tuple(map(standardise, (x, y, z))), neighbours, layout)
+    value = counting.mean(GIVEN, tuple(map(comparable, (x, y, z))), neighbours, layout)
     return checks.poison(value, status_of(x, jnp.concatenate([y, z], 1)) == OK)
 
 
 @functools.partial(jax.jit, static_argnames=("neighbours", "layout"))
 def _estimate(x, y, z, neighbours, layout):
-    variables = tuple(map(standardise, (x, y, z)))
+    variables = tuple(map(comparable, (x, y, z)))
     value, error = counting.jackknife(GIVEN, variables, neighbours, layout)
     others = jnp.concatenate([y, z], 1)
     return conclude(value, error, x, others, status_of(x, others))

@@ -162,17 +162,38 @@ def standardise(columns: Float[Array, "n d"]) -> Float[Array, "n d"]:
     return centred / jnp.sqrt(jnp.mean(centred**2, axis=0, keepdims=True))
 
 
+FEWEST_BITS = 8  # of a factor: a scale is a standard deviation to within 0.2 %
+
+
+def comparable(columns: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """Columns on a common scale, on which equal distances of whole numbers stay equal.
+
+    Whether a point lies strictly within a radius must not be for rounding to decide. The factor of
+    a column of whole numbers has as many bits as products with it leave exact.
+    """
+    whole, standard = columns - columns[:1], standardise(columns)
+    counts = jnp.all(whole == jnp.round(whole), axis=0, keepdims=True)
+    largest = jnp.argmax(jnp.abs(whole), axis=0)[None]
+    to, along = (jnp.take_along_axis(c, largest, 0) for c in (whole, standard))
+    factor = (along - standard[:1]) / to
+    bits = jnp.finfo(columns.dtype).nmant + 1 - jnp.frexp(to)[1]
+    mantissa, exponent = jnp.frexp(factor)
+    bits = jnp.maximum(bits, FEWEST_BITS)
+    factor = jnp.ldexp(jnp.round(jnp.ldexp(mantissa, bits)), exponent - bits)
+    return jnp.where(counts, whole * factor, standard)
+
+
 @functools.partial(jax.jit, static_argnames=("neighbours", "algorithm", "layout"))
 def _value(x, y, neighbours, algorithm, layout):
     of = mean_contribution if algorithm == 1 else rectangle_value
-    value = of(standardise(x), standardise(y), neighbours, layout)
+    value = of(comparable(x), comparable(y), neighbours, layout)
     return checks.poison(value, status_of(x, y) == OK)
 
 
 @functools.partial(jax.jit, static_argnames=("neighbours", "algorithm", "layout"))
 def _estimate(x, y, neighbours, algorithm, layout):
     of = jackknife if algorithm == 1 else rectangle_jackknife
-    value, standard_error = of(standardise(x), standardise(y), neighbours, layout)
+    value, standard_error = of(comparable(x), comparable(y), neighbours, layout)
     return conclude(value, standard_error, x, y, status_of(x, y))
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, Real
 
 from estimators._core import Spec, checks
 from estimators.information._estimate import OK, Estimate, as_pair, conclude, status_of
-from estimators.information._neighbours._ksg import jackknife, mean_contribution, standardise
+from estimators.information._neighbours._ksg import comparable, jackknife, mean_contribution
 from estimators.sharding import Rows, whole
 
 
@@ -57,7 +57,8 @@ class MixtureKSG(Spec):
     When it fails: as `KSG`, its bias grows with the number of columns and with strong
     dependence. Atoms that lie among the values of a continuous part blur both until n is large.
     Several discrete columns with many values leave few rows that coincide, and the truth is
-    then underestimated.
+    then underestimated. Give counts as whole numbers: in tenths equal distances are not equal in
+    floating point, and rounding decides which of them count.
     """
 
     neighbours: int = eqx.field(default=5, static=True)
@@ -117,13 +118,13 @@ def _pair(x, y, neighbours):
 
 @functools.partial(jax.jit, static_argnames=("neighbours", "layout"))
 def _value(x, y, neighbours, layout):
-    value = mean_contribution(standardise(x), standardise(y), neighbours, layout)
+    value = mean_contribution(comparable(x), comparable(y), neighbours, layout)
     return checks.poison(value + _excess(x), status_of(x, y) == OK)
 
 
 @functools.partial(jax.jit, static_argnames=("neighbours", "layout"))
 def _estimate(x, y, neighbours, layout):
-    value, error = jackknife(standardise(x), standardise(y), neighbours, layout)
+    value, error = jackknife(comparable(x), comparable(y), neighbours, layout)
     return conclude(value + _excess(x), error, x, y, status_of(x, y))
 
 

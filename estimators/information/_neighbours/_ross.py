@@ -19,7 +19,7 @@ from estimators.information._estimate import (
     status_of,
 )
 from estimators.information._neighbours import _counting as counting
-from estimators.information._neighbours._ksg import standardise
+from estimators.information._neighbours._ksg import comparable
 from estimators.information._neighbours._nearest import over_blocks
 from estimators.sharding import Rows, whole
 
@@ -160,7 +160,7 @@ def _variables(x, label):
     unique = _occurs(label) == 1
     # Zero for all rows that stay; each of the others is at a distance from every row.
     apart = jnp.where(unique, 1 + jnp.cumsum(unique), 0).astype(x.dtype)
-    return (standardise(x), label, apart[:, None]), ~unique
+    return (comparable(x), label, apart[:, None]), ~unique
 
 
 def _among(kept, contributions):

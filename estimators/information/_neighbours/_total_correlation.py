@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, Real
 from estimators._core import Spec, checks
 from estimators.information._estimate import OK, Estimate, as_columns, conclude, status_of
 from estimators.information._neighbours import _counting as counting
-from estimators.information._neighbours._ksg import standardise
+from estimators.information._neighbours._ksg import comparable
 from estimators.sharding import Rows, whole
 
 
@@ -91,7 +91,7 @@ def total_correlation_ksg(
 
 
 def _of_columns(data):
-    columns = jnp.split(standardise(data), data.shape[1], axis=1)
+    columns = jnp.split(comparable(data), data.shape[1], axis=1)
     recipe = counting.Recipe(
         lambda away: (functools.reduce(jnp.maximum, away), away), (-1,) * len(columns)
     )
