@@ -197,9 +197,18 @@ def _in_any_of_a_batch(_, __, mask):
     return anywhere(mask), False
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _block_sum(queries: QueryBlock, parts: PointBlocks, axis_name):
     """The sum for one block of queries, streaming over blocks of points."""
+    return _sum_and_offset(queries, parts, axis_name)[0]
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _sum_and_offset(queries: QueryBlock, parts: PointBlocks, axis_name):
+    """The log sum, and that of the exponents of `block_logits`, which is a constant to derivatives.
+
+    They need the second, and cannot find it back from the first: far from the points
+    `half_squares` takes all its digits.
+    """
     # A branch a block would make an accelerator wait for the host.
     top, total = jax.lax.platform_dependent(
         queries, parts, cpu=_stream_from_a_shift, default=_stream_from_the_top
@@ -208,11 +217,12 @@ def _block_sum(queries: QueryBlock, parts: PointBlocks, axis_name):
         highest = jax.lax.pmax(top, axis_name)
         total = jax.lax.psum(total * jnp.exp(top - highest), axis_name)
         top = highest
-    return top + jnp.log(total) - half_squares(queries, parts)
+    offset = top + jnp.log(total)
+    return offset - half_squares(queries, parts), offset
 
 
-@_block_sum.defjvp
-def _block_sum_jvp(axis_name, primals, tangents):
+@_sum_and_offset.defjvp
+def _sum_and_offset_jvp(axis_name, primals, tangents):
     """The derivative, with w the normalised kernel weights of a query q, p its precision.
 
     Sums run over the points x, their precision s:
@@ -223,25 +233,25 @@ def _block_sum_jvp(axis_name, primals, tangents):
     """
     queries, parts = primals
     d_queries, d_parts = tangents[0], tangents[1]._replace(labels=None)  # labels have none
-    value = _block_sum(queries, parts, axis_name)
-    offset = value + half_squares(queries, parts)
-    offset = jnp.where(jnp.isfinite(offset), offset, 0)[:, None]
+    value, offset = _sum_and_offset(queries, parts, axis_name)
+    scale = jnp.where(jnp.isfinite(offset), offset, 0)[:, None]
 
     def weighted_sums(columns, *arguments):
-        """Sum of the normalised weights times the columns that a block of points gives."""
+        """Sum of the weights, up to a factor, times the columns that a block of points gives."""
 
         @jax.checkpoint
         def one(arguments):
-            weights = jnp.exp(block_logits(queries, arguments[0]) - offset)
+            weights = jnp.exp(block_logits(queries, arguments[0]) - scale)
             return product(weights, jnp.concatenate(columns(*arguments), -1))
 
         sums = reduce_blocks(one, jnp.add, arguments)
         return sums if axis_name is None else jax.lax.psum(sums, axis_name)
 
     def moments(part):
-        s = jnp.ones_like(part.log_weights) if part.precision is None else part.precision
+        ones = jnp.ones_like(part.log_weights)
+        s = ones if part.precision is None else part.precision
         squares = jnp.sum(part.points**2, -1)
-        return s[:, None] * part.points, (s * squares)[:, None], s[:, None]
+        return s[:, None] * part.points, (s * squares)[:, None], s[:, None], ones[:, None]
 
     def changes(part, change):
         squares = jnp.sum(part.points**2, -1, keepdims=True)
@@ -255,16 +265,18 @@ def _block_sum_jvp(axis_name, primals, tangents):
     q, precision = queries.queries, queries.precision
     squares = jnp.sum(q**2, -1)
     sums = weighted_sums(moments, parts)
-    # Without a precision of the points `mass` is one, or zero where no point is left: it keeps
-    # the gradient there at zero.
-    mean, mean_square, mass = sums[:, :-2], sums[:, -2], sums[:, -1]
+    # Large exponents are rounded coarsely, and the scale with them: what makes the weights sum to
+    # one is their own sum. It is zero where no point is left, and so is the derivative.
+    total = jnp.where(sums[:, -1:] == 0, 1, sums[:, -1:])
+    sums = sums / total
+    mean, mean_square, mass = sums[:, :-3], sums[:, -3], sums[:, -2]
     distance = mean_square - 2 * jnp.sum(q * mean, -1) + mass * squares
     tangent = precision * jnp.sum((mean - mass[:, None] * q) * d_queries.queries, -1)
     tangent = tangent - 0.5 * distance * d_queries.precision
     d = q.shape[1]
-    moved = weighted_sums(changes, parts, d_parts)
+    moved = weighted_sums(changes, parts, d_parts) / total
     along = jnp.sum(q * moved[:, :d], -1) - moved[:, d]
     tangent = tangent + precision * along + moved[:, d + 1]
     if parts.precision is not None:
         tangent = tangent - 0.5 * precision * squares * moved[:, d + 2]
-    return value, tangent
+    return (value, offset), (tangent, jnp.zeros_like(offset))

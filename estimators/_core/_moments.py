@@ -8,15 +8,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from estimators._core._collect import everywhere, first_row, greatest, total
+from estimators._core._collect import everywhere, first_row, greatest, least, total
 from estimators._core._product import product
 
 
 def normalised(weights: Float[Array, " n"], axis_name: str | None = None) -> Float[Array, " n"]:
-    """Weights that sum to one."""
+    """Weights that sum to one; NaN where one is negative."""
+    weights = jnp.where(weights < 0, jnp.nan, weights)
     largest = greatest(jnp.max(weights), axis_name)
     weights = weights * jnp.where(largest > 1e30, 1e-30, 1.0)  # else their sum overflows
     return weights / total(jnp.sum(weights), axis_name)
+
+
+def log_of_weights(weights: Float[Array, " n"]) -> Float[Array, " n"]:
+    """Their logarithm: -inf at a weight of zero, where it is a constant to derivatives."""
+    zero = weights == 0
+    return jnp.where(zero, -jnp.inf, jnp.log(jnp.where(zero, 1, weights)))
 
 
 def weighted_mean(
@@ -24,10 +31,10 @@ def weighted_mean(
 ) -> Float[Array, " d"]:
     """Mean of the rows; `weights` sum to one.
 
-    It is taken relative to the first row: far from the origin a plain sum loses the digits
-    that hold the spread, and a constant column would come out with a spread that is not 0.
+    It is taken relative to a row of positive weight: far from the origin a plain sum loses the
+    digits that hold the spread, and a constant column would come out with a spread that is not 0.
     """
-    origin = first_row(points, axis_name)
+    origin = first_with_weight(points, weights, axis_name)
     return origin + total(product(weights, points - origin[None]), axis_name)
 
 
@@ -57,11 +64,31 @@ def effective_sample_size(
 
 
 def constant_columns(
-    points: Float[Array, "n d"], axis_name: str | None = None
+    points: Float[Array, "n d"],
+    axis_name: str | None = None,
+    *,
+    weights: Float[Array, " n"] | None = None,
 ) -> Bool[Array, " d"]:
-    """Which columns never change."""
-    same = points == first_row(points, axis_name)[None]
+    """Which columns never change; with `weights`, among the rows where these are positive."""
+    if weights is None:
+        same = points == first_row(points, axis_name)[None]
+    else:
+        same = points == first_with_weight(points, weights, axis_name)[None]
+        same |= ~(weights > 0)[:, None]
     return everywhere(jnp.all(same, axis=0), axis_name)
+
+
+def first_with_weight(
+    points: Float[Array, "n *row"], weights: Float[Array, " n"], axis_name: str | None = None
+) -> Float[Array, "*row"]:
+    """The first row of positive weight, the same to all: one without weight may lie anywhere."""
+    counts = weights > 0
+    mine = points[jnp.argmax(counts)]
+    if axis_name is None:
+        return mine
+    device = jax.lax.axis_index(axis_name)
+    first = least(jnp.where(jnp.any(counts), device, jnp.iinfo(device.dtype).max), axis_name)
+    return jax.lax.psum(jnp.where(device == first, mine, 0), axis_name)
 
 
 def whitening(

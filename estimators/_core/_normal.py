@@ -15,9 +15,10 @@ def normal_interval(
     """`value -+ z * standard_error`, with z the normal quantile at `(1 + coverage) / 2`.
 
     Raises:
-        ValueError: if `coverage` is not strictly between 0 and 1.
+        ValueError: if `coverage` is not strictly between 0 and 1. Inside jit it gives NaN.
     """
     checks.probability("coverage", coverage)
-    reach = jax.scipy.special.ndtri((1 + jnp.asarray(coverage, value.dtype)) / 2)
+    coverage = jnp.asarray(coverage, value.dtype)
+    reach = jax.scipy.special.ndtri((1 + jnp.where(coverage > 0, coverage, jnp.nan)) / 2)
     reach = reach * standard_error
     return value - reach, value + reach

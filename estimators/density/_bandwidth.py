@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from estimators._core._collect import Part, every, log_total
+from estimators._core._collect import Part, log_total
+from estimators.density._asked import every_with_weight
 from estimators.density._kernels import Gaussian, Kernel
 from estimators.density._labels import remaining_log_weight, row_labels
 from estimators.density._sum import log_kernel_density
@@ -36,7 +37,7 @@ class Sample(NamedTuple):
         widths: relative widths of the kernels.
         kernel: the kernel's shape.
         labels: of the points, by which equal rows leave the sum.
-        asked: points, log weights and labels of the rows asked at, the same on all devices.
+        asked: points, labels and weights of the rows asked at, the same on all devices.
         axis_name: the mesh axis over which the points are split.
     """
 
@@ -45,7 +46,7 @@ class Sample(NamedTuple):
     widths: Float[Array, " n"] | None
     kernel: Kernel
     labels: Int[Array, " n"]
-    asked: tuple[Float[Array, "m d"], Float[Array, " m"], Int[Array, " m"]]
+    asked: tuple[Float[Array, "m d"], Int[Array, " m"], Float[Array, " m"]]
     axis_name: str | None
 
 
@@ -56,11 +57,14 @@ def sample(
     kernel: Kernel | None = None,
     part: Part | None = None,
 ) -> Sample:
-    """Systematic sampling keeps at most 2048 rows to ask at; `part` says which rows these are."""
+    """Systematic sampling keeps at most 2048 rows to ask at; `part` says which rows are here."""
     labels = row_labels(points)
     count = points.shape[0] if part is None else part.count
     stride = -(-count // LEAVE_ONE_OUT_QUERIES)
-    asked = every((points, log_weights, labels), stride, part)
+    (queries, query_labels), weights = every_with_weight(
+        (points, labels), jnp.exp(log_weights), stride, part
+    )
+    asked = queries, query_labels, weights
     kernel = Gaussian() if kernel is None else kernel
     axis_name = None if part is None else part.axis_name
     return Sample(points, log_weights, widths, kernel, labels, asked, axis_name)
@@ -78,7 +82,7 @@ def leave_one_out_log_likelihood(
         log_bandwidth: log of the bandwidth in the units of the points.
         sample: see `sample`.
     """
-    queries, query_log_weights, query_labels = sample.asked
+    queries, query_labels, weights = sample.asked
     value = log_kernel_density(
         queries,
         sample.points,
@@ -93,7 +97,6 @@ def leave_one_out_log_likelihood(
     value = value - remaining_log_weight(
         query_labels, sample.labels, sample.log_weights, sample.axis_name
     )
-    weights = jnp.exp(query_log_weights)
     alone = jnp.isneginf(value)
     total = jnp.sum(jnp.where(alone, 0, weights * jnp.where(alone, 0, value)))
     return total / jnp.sum(jnp.where(alone, 0, weights))

@@ -19,6 +19,7 @@ from estimators._core import (
     whitening,
 )
 from estimators._core._collect import Part, everywhere
+from estimators._core._moments import log_of_weights
 from estimators.density import _bandwidth
 from estimators.density._fitted import FittedKDE, KDEInfo
 from estimators.density._forms import _learn, _widths
@@ -71,7 +72,7 @@ def fit_part(spec, points, weights, part: Part | None) -> FittedKDE:
     standard = standardise(points, weights, axis)
     form, definite, found = _by_rule(spec, points, weights, standard, part)
     fitted = assemble(points, weights, standard, form, axis=axis)
-    varies = ~jnp.any(constant_columns(points, axis))
+    varies = ~jnp.any(constant_columns(points, axis, weights=weights))
     return _with_status(
         fitted, points, weights, varies=varies, definite=definite, found=found, axis=axis
     )
@@ -100,7 +101,7 @@ def _by_rule(
 ) -> tuple[Form, Bool[Array, ""], Bool[Array, ""]]:
     d = points.shape[1]
     size = effective_sample_size(weights, None if part is None else part.axis_name)
-    rule, log_weights = spec.bandwidth.name, jnp.log(weights)
+    rule, log_weights = spec.bandwidth.name, log_of_weights(weights)
     learned, moves = spec.covariance in STRUCTURES, spec.centres == "shrunken"
     # What is learned starts from the diagonal, which is never singular.
     shape, cholesky, definite = shape_factor(
@@ -150,9 +151,9 @@ def relative_size(factor, reference):
 def _relative_widths(rule: str, white, points, weights, bandwidth):
     if rule == "nearest":
         neighbours = jnp.asarray(round(points.shape[0] ** 0.5))
-        return _widths.nearest(white, jnp.log(weights), row_labels(points), neighbours)
+        return _widths.nearest(white, log_of_weights(weights), row_labels(points), neighbours)
     if rule == "abramson":
-        return _widths.abramson(white, jnp.log(weights), bandwidth)
+        return _widths.abramson(white, log_of_weights(weights), bandwidth)
     return None
 
 
@@ -181,8 +182,9 @@ def assemble(points, weights, standard, form: Form, *, bandwidth=None, axis=None
         bandwidth=bandwidth.astype(points.dtype),
         points=rows if centres is None else centres,
         widths=form.widths,
-        log_weights=jnp.log(weights),
+        log_weights=log_of_weights(weights),
         rows=None if centres is None else rows,
+        labels=row_labels(points),
         location=standard.location,
         factor=factor,
         kernel=form.kernel,
@@ -203,7 +205,8 @@ def _with_status(
 ) -> FittedKDE:
     finite = jnp.all(jnp.isfinite(points)) & jnp.all(weights >= 0)  # NaN is not
     # Coordinates in units of the kernel must tell neighbours apart.
-    wide = jnp.max(jnp.abs(fitted.points)) * jnp.finfo(points.dtype).eps < 0.1
+    reach = jnp.max(jnp.where(weights[:, None] > 0, jnp.abs(fitted.points), 0))
+    wide = reach * jnp.finfo(points.dtype).eps < 0.1
     finite, wide = everywhere(finite, axis), everywhere(wide, axis)
     problems = [(~finite, NOT_FINITE), (~jnp.asarray(varies), CONSTANT_COLUMN)]
     problems += [(~jnp.asarray(definite), SINGULAR), (~jnp.asarray(found), NO_BANDWIDTH)]

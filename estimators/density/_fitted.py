@@ -13,16 +13,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
 
 from estimators._core import Fitted, Stored, checks, whiten
-from estimators._core._log_sum_exp import anywhere
+from estimators._core._rounding import TOLERANCE, product_rounding, too_coarse
 from estimators.density import _mesh
 from estimators.density._forms._selection import Selection
 from estimators.density._kernels import Gaussian, Kernel
-from estimators.density._labels import remaining_log_weight, row_labels
+from estimators.density._labels import remaining_log_weight
 from estimators.density._sum import log_kernel_density
 from estimators.sharding import Placement, Rows
-
-# Where rounding could exceed this many nats, distances are differences: two to ten times slower.
-TOLERANCE = {"float32": 1e-2, "float64": 1e-10}
 
 
 class KDEInfo(Stored):
@@ -65,6 +62,8 @@ class FittedKDE(Fitted):
         log_weights: `(n,)`, of weights that sum to one.
         rows: the rows that were fitted, whitened like `points`, where the centres are not these
             rows themselves; else None. Leave-one-out asks at them.
+        labels: `(rows,)`, a hash of each row as it was given: copies leave leave-one-out together,
+            whichever call brought them.
         location: `(d,)`, the weighted mean that was subtracted.
         factor: `(d, d)`, lower Cholesky factor of the kernel's covariance.
         kernel: the kernel's shape.
@@ -78,6 +77,7 @@ class FittedKDE(Fitted):
     widths: Float[Array, " n"] | None
     log_weights: Float[Array, " n"]
     rows: Float[Array, "rows d"] | None
+    labels: Int[Array, " rows"]
     location: Float[Array, " d"]
     factor: Float[Array, "d d"]
     kernel: Kernel
@@ -132,9 +132,8 @@ class FittedKDE(Fitted):
         """
         if self.placement is None:
             return self
-        points, log_weights = Rows((self.points, self.log_weights), self.placement).gather()
-        where = lambda f: (f.points, f.log_weights, f.placement)  # noqa: E731
-        return eqx.tree_at(where, self, (points, log_weights, None))
+        whole = Rows(_mesh.points_of(self), self.placement).gather()
+        return _mesh.with_points(whole, eqx.tree_at(lambda f: f.placement, self, None))
 
     def sample(self, n: int, *, key: Key[Array, ""]) -> Float[Array, "n d"]:
         """Draw `n` independent rows from the estimate."""
@@ -165,18 +164,14 @@ def sum_of_part(fitted: FittedKDE, queries, **labels):
 
     if not isinstance(fitted.kernel, Gaussian):
         return evaluate(False)
-    inexact = anywhere(rounding_of_products(fitted) > TOLERANCE[fitted.points.dtype.name])
+    inexact = too_coarse(rounding_of_products(fitted))
     return jax.lax.cond(inexact, lambda: evaluate(True), lambda: evaluate(False))
 
 
 def rounding_of_products(fitted: FittedKDE) -> Float[Array, ""]:
-    """Bound of a log kernel's error where squared distances are made of a matrix product.
-
-    It is about `4 eps (R / h)^2`, R the radius of the points and h the narrowest kernel.
-    """
-    squares = jnp.max(jnp.sum(fitted.points**2, -1))
-    narrowest = 1.0 if fitted.widths is None else jnp.min(fitted.widths)
-    return 4 * jnp.finfo(fitted.points.dtype).eps * squares / narrowest**2
+    """What `product_rounding` is at the narrowest kernel."""
+    widths = jnp.ones(1, fitted.points.dtype) if fitted.widths is None else fitted.widths
+    return product_rounding(fitted.points, fitted.log_weights, jnp.min(widths) ** -2)
 
 
 def log_volume(fitted: FittedKDE) -> Float[Array, ""]:
@@ -213,15 +208,13 @@ def _score(fitted: FittedKDE, x):
 def _leave_one_out(fitted: FittedKDE):
     if fitted.placement is None:
         return leave_one_out(fitted)
-    labels = row_labels(fitted.points)
-    value = _mesh.leave_one_out(sum_of_part, fitted, labels) - log_volume(fitted)
+    value = _mesh.leave_one_out(sum_of_part, fitted) - log_volume(fitted)
     return Rows(value, fitted.placement)
 
 
 def leave_one_out(fitted: FittedKDE) -> Float[Array, " rows"]:
     """`leave_one_out_log_density` of points that are not split."""
-    rows = rows_of(fitted)
-    labels = row_labels(rows)
+    rows, labels = rows_of(fitted), fitted.labels
     # A row may own several centres (one a scale): they lie in as many copies of the rows.
     owners = jnp.tile(labels, fitted.points.shape[0] // rows.shape[0])
     value = kernel_sum(fitted, rows, query_labels=labels, point_labels=owners)

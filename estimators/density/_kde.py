@@ -197,7 +197,7 @@ class KDE(Spec):
         if rule == "sheather-jones" and d > 1:
             raise ValueError(
                 "bandwidth 'sheather-jones' must have points of one column; got shape "
-                f"{points.shape}. For several columns use 'loo'"
+                f"{array.shape}. For several columns use 'loo'"
             )
         if split:
             fitted = _fit_mesh.fit(self, Rows(array, points.placement), weights)
@@ -207,7 +207,7 @@ class KDE(Spec):
                 return _fit_auto(array, weights)
             fitted = _fit.fit(self, array, weights)
         if checks.is_concrete(fitted.info.status):
-            _refuse(int(fitted.info.status), array, rule)
+            _refuse(int(fitted.info.status), array, weights, rule)
         return fitted
 
 
@@ -237,27 +237,32 @@ def _fit_auto(points, weights) -> FittedKDE:
             "which arrays the fitted density holds. The fitted density works inside; so do the "
             "rules, 'loo' among them"
         )
-    if bool(jnp.any(constant_columns(points))):
-        _refuse(_fit.CONSTANT_COLUMN, points, "auto")
-    distinct = len(np.unique(np.asarray(points), axis=0))
+    if bool(jnp.any(constant_columns(points, weights=weights))):
+        _refuse(_fit.CONSTANT_COLUMN, points, weights, "auto")
+    distinct = len(np.unique(np.asarray(points)[np.asarray(weights) > 0], axis=0))
     if distinct < 8:
         raise ValueError(
-            f"points must have at least 8 distinct rows for bandwidth 'auto'; got {distinct} "
-            f"(shape {points.shape})"
+            "points must have at least 8 distinct rows with weight for bandwidth 'auto'; got "
+            f"{distinct} (shape {points.shape})"
         )
     fitted = fit_auto(points, weights)
     selection = fitted.info.selection
     if selection is None or not bool(jnp.any(jnp.isfinite(selection.held_out))):
-        _refuse(_fit.NO_BANDWIDTH, points, "auto")
+        _refuse(_fit.NO_BANDWIDTH, points, weights, "auto")
     return fitted
 
 
-def _refuse(status: int, points, rule: str | None) -> None:
+def _refuse(status: int, points, weights, rule: str | None) -> None:
     if status == _fit.CONSTANT_COLUMN:
-        column = int(jnp.argmax(constant_columns(points)))
+        weights = weights.values if isinstance(weights, Rows) else weights
+        column = int(jnp.argmax(constant_columns(points, weights=weights)))
+        row, where = 0, "in all rows"
+        if weights is not None:
+            row = int(jnp.argmax(weights > 0))
+            where += "" if bool(jnp.all(weights > 0)) else " with weight"
         raise ValueError(
-            f"points must vary in every column; column {column} is {float(points[0, column])} "
-            "in all rows, and its density is infinite there"
+            f"points must vary in every column; column {column} is {float(points[row, column])} "
+            f"{where}, and its density is infinite there"
         )
     if status == _fit.SINGULAR and rule is None:
         raise ValueError("bandwidth must be positive definite where it is a matrix; it is not")

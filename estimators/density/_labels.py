@@ -26,11 +26,10 @@ def row_labels(points: Float[Array, "n d"]) -> Int[Array, " n"]:
     return jax.lax.bitcast_convert_type(jax.lax.scan(mix, seed, bits.T)[0], jnp.int32)
 
 
-def first_of_equal_rows(
-    points: Float[Array, "n d"],
+def first_of_equal_labels(
+    labels: Int[Array, " n"],
 ) -> tuple[Bool[Array, " n"], Int[Array, " n"]]:
-    """Whether a row is the first of its copies, and the number of that first row."""
-    labels = row_labels(points)
+    """Whether a row is the first of its label, and the number of that first row."""
     order = jnp.argsort(labels, stable=True)
     group = jnp.zeros_like(order).at[order].set(order[runs(labels[order]).start])
     return group == jnp.arange(order.shape[0]), group
@@ -47,24 +46,26 @@ def remaining_log_weight(
     `log_weights` are of weights that sum to one. By a sort, not by a pass over the pairs.
     Where nothing is left it is a large negative number: the sum itself is -inf there.
     """
-    own = total(weight_of_labels(query_labels, labels, log_weights), axis_name)
-    return log_of_rest(own)
+    return log_of_rest(total(weight_of_others(query_labels, labels, log_weights), axis_name))
 
 
-def log_of_rest(own: Float[Array, " m"]) -> Float[Array, " m"]:
-    """Log of one less a weight, and no less than the rounding of one."""
-    return jnp.log(jnp.maximum(1 - own, jnp.finfo(own.dtype).eps))
+def log_of_rest(rest: Float[Array, " m"]) -> Float[Array, " m"]:
+    """Log of a weight, a large negative number where it is zero."""
+    return jnp.log(jnp.maximum(rest, jnp.finfo(rest.dtype).tiny))
 
 
-def weight_of_labels(
+def weight_of_others(
     query_labels: Int[Array, " m"], labels: Int[Array, " n"], log_weights: Float[Array, " n"]
 ) -> Float[Array, " m"]:
-    """The weight that the points of each query's own label have together."""
+    """The weight that the points of other labels than each query's have together.
+
+    It is summed from both ends, not taken from one, of which a heavy row leaves nothing.
+    """
     order = jnp.argsort(labels)
-    below = jnp.concatenate(
-        [jnp.zeros(1, log_weights.dtype), jnp.cumsum(jnp.exp(log_weights[order]))]
-    )
+    weights, nothing = jnp.exp(log_weights[order]), jnp.zeros(1, log_weights.dtype)
+    below = jnp.concatenate([nothing, jnp.cumsum(weights)])
+    above = jnp.concatenate([jnp.flip(jnp.cumsum(jnp.flip(weights))), nothing])
     first, last = (
         jnp.searchsorted(labels[order], query_labels, side=side) for side in ("left", "right")
     )
-    return below[last] - below[first]
+    return below[first] + above[last]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from estimators._core._collect import log_total
-from estimators.density._labels import log_of_rest, weight_of_labels
+from estimators.density._labels import log_of_rest, weight_of_others
 from estimators.sharding import around
 
 
@@ -26,37 +26,37 @@ def kernel_sum(sum_of_part: Callable, fitted, queries: Float[Array, "m d"]) -> F
     return layout.run(local, points_of(fitted), (without_points(fitted), queries), layout.whole)
 
 
-def leave_one_out(sum_of_part: Callable, fitted, labels) -> Float[Array, " N"]:
+def leave_one_out(sum_of_part: Callable, fitted) -> Float[Array, " N"]:
     """The sum at each row over the others, up to the log volume; split like the rows."""
     layout = fitted.placement.layout
 
     def local(mine, bare):
-        (queries, _), own_labels = mine
+        queries, _, own_labels = mine
 
         def against(visitors):
-            points, labels = visitors
-            part = with_points(points, bare)
+            _, log_weights, labels = visitors
+            part = with_points(visitors, bare)
             value = sum_of_part(part, queries, query_labels=own_labels, point_labels=labels)
-            return value, weight_of_labels(own_labels, labels, points[1])
+            return value, weight_of_others(own_labels, labels, log_weights)
 
         def merge(one, other):
             return jnp.logaddexp(one[0], other[0]), one[1] + other[1]
 
-        value, own = around(against, merge, mine, layout)
-        return value - log_of_rest(own)
+        value, rest = around(against, merge, mine, layout)
+        return value - log_of_rest(rest)
 
-    return layout.run(local, (points_of(fitted), labels), without_points(fitted), layout.split)
+    return layout.run(local, points_of(fitted), without_points(fitted), layout.split)
 
 
 def points_of(fitted):
     """What each device has its part of."""
-    return fitted.points, fitted.log_weights
+    return fitted.points, fitted.log_weights, fitted.labels
 
 
 def without_points(fitted):
     """What every device has: all but the points and their weights."""
-    where = lambda f: (f.points, f.log_weights, f.placement)  # noqa: E731
-    return eqx.tree_at(where, fitted, (None, None, None), is_leaf=is_none)
+    where = lambda f: (*points_of(f), f.placement)  # noqa: E731
+    return eqx.tree_at(where, fitted, (None,) * 4, is_leaf=is_none)
 
 
 def with_points(points, bare):

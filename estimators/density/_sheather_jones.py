@@ -48,8 +48,8 @@ def improved_sheather_jones(
 
     Raises:
         ValueError: for more than one column, fewer than two rows, values that are not finite
-            or weights that are negative or all zero. Inside jit values that are not finite
-            give NaN, not found.
+            or weights that are negative or all zero. Inside jit such values give NaN, not
+            found.
 
     Example:
         >>> import jax

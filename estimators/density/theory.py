@@ -247,6 +247,8 @@ def _arguments(eigenvalues, size, position):
 
 def _bandwidth(bandwidth, dtype):
     bandwidth = checks.positive("bandwidth", jnp.asarray(bandwidth, dtype))
+    if bandwidth.ndim != 0:
+        raise ValueError(f"bandwidth must be a number; got shape {bandwidth.shape}. Use jax.vmap.")
     return jnp.where(bandwidth > 0, bandwidth, jnp.nan)
 
 

@@ -135,6 +135,7 @@ class Noised(Stored):
 
     def __check_init__(self):
         as_model("model", self.model)
+        _as_parametrisation(self.parametrisation)
 
     def score(
         self, x: Real[ArrayLike, "*batch d"], time: Real[ArrayLike, "..."]
@@ -227,7 +228,7 @@ class Predictor(ScoreModel):
     ):
         self.function = function
         self.columns = checks.integer("columns", columns, at_least=1)
-        self.parametrisation = parametrisation
+        self.parametrisation = _as_parametrisation(parametrisation)
         self.predicts = checks.one_of("predicts", predicts, PREDICTIONS)
 
     @property
@@ -244,6 +245,11 @@ class Predictor(ScoreModel):
         alpha, sigma = _columns(self.parametrisation, time)
         x = alpha * x
         said = self.function(x, time)
+        if getattr(said, "shape", None) != x.shape:
+            raise ValueError(
+                f"function must map points {x.shape} and times {time.shape} to {x.shape}; it "
+                f"returns {getattr(said, 'shape', type(said).__name__)}"
+            )
         # Each target is linear in the clean point and x_t; solved for the clean point.
         if self.predicts == "clean":
             return said
@@ -254,6 +260,15 @@ class Predictor(ScoreModel):
         if self.predicts == "velocity":
             return (alpha * x - sigma * said) / (alpha**2 + sigma**2)
         return (x - sigma * said) / (alpha + sigma)
+
+
+def _as_parametrisation(parametrisation) -> Parametrisation:
+    if not isinstance(parametrisation, Parametrisation):
+        raise ValueError(
+            "parametrisation must be one, score.FlowMatching() for example; got "
+            f"{parametrisation!r:.60}"
+        )
+    return parametrisation
 
 
 def _columns(parametrisation, time):

@@ -145,6 +145,27 @@ def test_far_tail_is_finite_and_exact(x64, dtype):
     )
 
 
+@pytest.mark.parametrize("distance", [50.0, 1e4, 1e6])
+@pytest.mark.parametrize("of_points", [None, 1.0])
+def test_derivatives_far_from_the_points(distance, of_points):
+    """Exponents of 1e6 to 1e14 in float32: the kernel weights still sum to one."""
+    points = jax.random.normal(jax.random.key(0), (500, 2))
+    precision, query = 400.0, jnp.array([[distance, 0.0]])
+    widths = None if of_points is None else jnp.full(500, of_points)
+
+    def value(query, precision):
+        zeros = jnp.zeros(500)
+        return log_sum_exp(query, points, zeros, precision, point_precision=widths)[0]
+
+    away = np.asarray(points, np.float64) - np.asarray(query, np.float64)
+    squares = np.sum(away**2, -1)
+    weights = np.exp(-0.5 * precision * (squares - squares.min()))
+    weights /= weights.sum()
+    by_query, by_precision = jax.grad(value, (0, 1))(query, precision)
+    np.testing.assert_allclose(by_query[0, 0], precision * (weights @ away)[0], rtol=1e-5)
+    np.testing.assert_allclose(by_precision, -0.5 * weights @ squares, rtol=1e-5)
+
+
 def test_a_block_without_weight_does_not_hide_a_far_tail():
     _, points, _ = problem(1, POINT_BLOCK + 200, 1, jnp.float32)
     log_weights = jnp.where(jnp.arange(POINT_BLOCK + 200) < POINT_BLOCK, -jnp.inf, 0.0)

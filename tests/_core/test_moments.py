@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, PartitionSpec
 
 from estimators._core import (
     constant_columns,
@@ -36,6 +37,40 @@ def test_a_constant_column_far_away_has_variance_zero():
     mean = weighted_mean(points, weights)
     assert weighted_covariance(points, weights, mean)[0, 0] == 0.0
     np.testing.assert_array_equal(constant_columns(points), [True, False])
+
+
+def test_rows_without_weight_do_not_count():
+    points = jax.random.normal(jax.random.key(0), (200, 2)) + 3.0
+    weights = jnp.full(200, 1 / 190).at[:10].set(0.0)
+    astray = points.at[:10].set(1e7)
+    mean = weighted_mean(astray, weights)
+    np.testing.assert_allclose(mean, points[10:].mean(0), rtol=1e-5)
+    np.testing.assert_allclose(
+        weighted_covariance(astray, weights, mean), np.cov(points[10:].T), rtol=1e-4, atol=1e-5
+    )
+    flat = points.at[10:, 0].set(4.0)
+    np.testing.assert_array_equal(constant_columns(flat), [False, False])
+    np.testing.assert_array_equal(constant_columns(flat, weights=weights), [True, False])
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_rows_without_weight_do_not_count_over_devices(devices):
+    points = jax.random.normal(jax.random.key(0), (64, 2)) + 3.0
+    weights = jnp.full(64, 1 / 50).at[:14].set(0.0)  # the first device has none
+    astray = points.at[:14].set(1e7)
+    rows = PartitionSpec("data")
+    mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
+
+    def of_part(points, weights):
+        mean = weighted_mean(points, weights, "data")
+        return mean, constant_columns(points, "data", weights=weights)
+
+    whole = jax.shard_map(
+        of_part, mesh=mesh, in_specs=(rows, rows), out_specs=(PartitionSpec(), PartitionSpec())
+    )
+    mean, constant = whole(astray.at[14:, 1].set(5.0), weights)
+    np.testing.assert_allclose(mean, [points[14:, 0].mean(), 5.0], rtol=1e-6)
+    np.testing.assert_array_equal(constant, [False, True])
 
 
 def test_whitening_whitens(x64):

@@ -9,6 +9,7 @@ from estimators import density
 from estimators._core import student_quantile
 from estimators.density._fast._approximate import QUERY_BLOCK
 from estimators.density._fast._cells import Cells
+from estimators.testing import refuses
 
 
 def normal(seed, n, d, dtype=jnp.float32):
@@ -139,6 +140,12 @@ def test_order_and_shape_of_queries_do_not_matter():
     np.testing.assert_allclose(turned.reshape(-1)[::-1], got, rtol=1e-5, atol=1e-5)
 
 
+def test_no_query_has_no_answer():
+    _, fast = made(normal(0, 3000, 2), 0.1)
+    got = fast.log_density(jnp.zeros((0, 2)))
+    assert got.log_density.shape == got.relative_error.shape == (0,)
+
+
 def test_student_quantile():
     from scipy import stats
 
@@ -153,6 +160,8 @@ def test_refusals():
     fitted, fast = made(normal(0, 100, 2), 0.5)
     with pytest.raises(ValueError, match="relative_error"):
         fast.log_density(jnp.zeros(2), relative_error=-1.0)
+    with refuses("relative_error must be a single number"):
+        fast.log_density(jnp.zeros(2), relative_error=jnp.array([0.1, 0.2]))
     with pytest.raises(ValueError, match="probability"):
         fast.log_density(jnp.zeros(2), probability=1.0)
     with pytest.raises(ValueError, match="points_per_cell"):
@@ -161,3 +170,15 @@ def test_refusals():
         density.approximate(
             density.KDE(0.5, kernel=density.TopHat()).fit(normal(0, 100, 2)), key=jax.random.key(0)
         )
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_where_products_round_too_much_it_is_exact(compiled):
+    points = normal(0, 2000, 3)
+    fitted, fast = made(points, 1e-3)
+    queries = points[:60] + 1e-3 * normal(1, 60, 3)
+    ask = jax.jit(lambda x: fast.log_density(x)) if compiled else fast.log_density
+    got = ask(queries)
+    np.testing.assert_allclose(got.log_density, fitted.log_density(queries), rtol=1e-6)
+    assert not got.sampled.any()
+    assert (got.relative_error == 0).all()

@@ -7,8 +7,9 @@ import pytest
 from scipy import optimize, stats
 from scipy.special import logsumexp
 
-from estimators import density
+from estimators import density, sharding
 from estimators.density import _bandwidth
+from estimators.density._asked import places_with_weight
 
 
 def brute_force(points, weights, h):
@@ -97,3 +98,53 @@ def test_labels_are_equal_only_for_equal_rows():
     assert labels[0] == labels[1]
     distinct = len(np.unique(np.asarray(points) + 0.0, axis=0))
     assert len(np.unique(labels)) == distinct
+
+
+@pytest.mark.parametrize(("n", "stride"), [(1, 1), (9, 4), (4097, 3), (30_000, 15)])
+def test_rows_asked_at_have_weight(n, stride):
+    every = np.arange(n)[::stride]
+    np.testing.assert_array_equal(places_with_weight(jnp.ones(n), stride), every)
+    weights = jnp.ones(n).at[1::2].set(0).at[::4].set(0)
+    places = places_with_weight(weights, stride)
+    assert places.shape == every.shape
+    kept = np.asarray(places)[np.asarray(weights)[places] > 0]
+    left = int(weights.sum())
+    assert len(set(kept)) == len(kept) >= min(left, len(every)) // 2
+    assert np.all(np.diff(kept) > 0)
+    assert left < len(every) or kept[-1] >= n - 8 * stride  # to the end of the table
+
+
+@pytest.mark.parametrize("of_mesh", [False, True])
+def test_every_second_row_without_weight(of_mesh):
+    points = jax.random.normal(jax.random.key(3), (4096, 2))
+    weights = jnp.ones(4096).at[::2].set(0)
+    expected = density.KDE("loo").fit(points[1::2]).info
+    if of_mesh:
+        points, weights = sharding.split(points), sharding.split(weights)
+        got = density.KDE("loo").fit(points, weights).info
+    else:
+        got = density.KDE("loo").fit(points, weights).info
+    np.testing.assert_allclose(got.factor, expected.factor, rtol=1e-4)
+    np.testing.assert_allclose(got.log_likelihood, expected.log_likelihood, rtol=1e-4)
+
+
+@pytest.mark.parametrize("spec", ["shrunken", "product"])
+def test_every_second_row_without_weight_in_other_searches(spec):
+    points = jax.random.normal(jax.random.key(3), (4096, 2))
+    weights = jnp.ones(4096).at[::2].set(0)
+    spec = {
+        "shrunken": density.KDE("loo", centres="shrunken"),
+        "product": density.ProductKDE([density.Real()] * 2),
+    }[spec]
+    got, expected = spec.fit(points, weights).bandwidth, spec.fit(points[1::2]).bandwidth
+    np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_what_is_left_beside_a_row_that_has_all_the_weight():
+    points = jnp.array([[0.0], [1.0], [2.0], [3.0]])
+    fitted = density.KDE(1.0).fit(points, jnp.array([1e9, 1.0, 1.0, 1.0]))
+    expected = logsumexp(stats.norm.logpdf([1.0, 2.0, 3.0])) - np.log(3)
+    np.testing.assert_allclose(fitted.leave_one_out_log_density()[0], expected, rtol=1e-5)
+    split = density.KDE(1.0).fit(sharding.split(points), sharding.split(np.float32([1e9, 1, 1, 1])))
+    got = split.leave_one_out_log_density().gather()
+    np.testing.assert_allclose(got, fitted.leave_one_out_log_density(), rtol=1e-5)

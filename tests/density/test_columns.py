@@ -129,3 +129,21 @@ def test_a_turn_does_not_matter(x64):
     np.testing.assert_allclose(
         spec.fit(angle).log_density(x + 2 * math.pi), plain, rtol=1e-12, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("spread", [1e-3, 0.1, 2.0, 100.0])
+def test_the_rule_measures_an_angle_by_its_mean_vector(x64, dtype, spread):
+    """Hours about midnight, from seconds to all round the clock."""
+    hours = (spread * np.random.default_rng(8).normal(size=(300, 1))).astype(dtype)
+    weights = np.random.default_rng(9).uniform(size=300)
+    weights /= weights.sum()
+    angle = hours[:, 0].astype(np.longdouble) * np.pi / 12  # one less the length loses digits
+    length = np.hypot(weights @ np.cos(angle), weights @ np.sin(angle))
+    expected = min(float(np.sqrt(-2 * np.log(length))) * 12 / np.pi, 24 / np.sqrt(12))
+    fitted = ProductKDE([Periodic(24)], bandwidth="scott").fit(hours, weights.astype(dtype))
+    got = fitted.bandwidth * fitted.info.effective_sample_size**0.2
+    np.testing.assert_allclose(got, [expected], rtol=1e-3 if dtype == np.float32 else 1e-9)
+    # At noon a float32 clock ticks in microhours.
+    at_noon = ProductKDE([Periodic(24)], bandwidth="scott").fit(hours + 12, weights.astype(dtype))
+    np.testing.assert_allclose(at_noon.bandwidth, fitted.bandwidth, rtol=2e-3)

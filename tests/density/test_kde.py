@@ -43,6 +43,46 @@ def test_a_number_equals_scikit_learn(x64, dtype, tolerance, offset):
     np.testing.assert_allclose(fitted.log_density(queries), expected, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("bandwidth", [0.3, "scott", "loo"])
+def test_a_row_without_weight_may_lie_anywhere(bandwidth):
+    points, queries, weights = draw(300, 20, 0.0, np.float32)
+    weights[0], astray = 0.0, points.copy()
+    astray[0] = 1e7
+    got = density.KDE(bandwidth).fit(astray, weights)
+    expected = density.KDE(bandwidth).fit(points[1:], weights[1:])
+    np.testing.assert_allclose(
+        got.log_density(queries), expected.log_density(queries), rtol=0, atol=1e-4
+    )
+    np.testing.assert_allclose(got.rounding_error, expected.rounding_error, rtol=1e-4)
+
+
+def test_a_weight_of_zero_has_a_gradient_of_numbers(x64):
+    points, queries, weights = draw(12, 1, 0.0, np.float64)
+    weights[2] = 0.0
+
+    def of_kde(weights):
+        return density.KDE("loo").fit(points, weights).log_density(queries[0])
+
+    def of_product(weights):
+        fitted = density.ProductKDE([density.Real()] * 3, bandwidth="scott").fit(points, weights)
+        return fitted.log_density(queries[0])
+
+    def of_update(weights):
+        return density.update(density.KDE(0.5).fit(points), points + 1, weights).log_density(
+            queries[0]
+        )
+
+    def of_regime(weights):
+        return density.regime(density.KDE(2.0).fit(points, weights), queries).log_density[0]
+
+    for value in (of_kde, of_product, of_update, of_regime):
+        slope = jax.grad(value)(jnp.asarray(weights))
+        assert jnp.all(jnp.isfinite(slope))
+        step = np.where(np.arange(12) == 5, 1e-5, 0.0)
+        difference = (value(weights + step) - value(weights - step)) / 2e-5
+        np.testing.assert_allclose(slope[5], difference, rtol=1e-5)
+
+
 @pytest.mark.parametrize("d", [1, 8, 64])
 def test_high_dimension_equals_the_direct_sum(x64, d):
     """Not scikit-learn here: its tree is off by whole nats above d = 16 even at rtol 0."""
@@ -125,6 +165,10 @@ def test_samples_have_the_moments_of_the_estimate(x64):
         (lambda: density.KDE("loo", covariance="round"), "covariance must be one of"),
         (lambda: density.KDE(jnp.ones(3)).fit(jnp.ones((5, 2))), r"\(2,\) or \(2, 2\)"),
         (lambda: density.KDE().fit(jnp.ones((5, 2))), "column 0 is 1.0 in all rows"),
+        (
+            lambda: density.KDE().fit(jnp.array([[9.0], [3.0], [3.0]]), jnp.array([0.0, 1, 1])),
+            "column 0 is 3.0 in all rows with weight",
+        ),
         (lambda: density.KDE().fit(jnp.ones((1, 2))), "at least 2 rows"),
         (lambda: density.KDE(-jnp.eye(2)).fit(jnp.ones((5, 2))), "positive definite"),
         (

@@ -113,7 +113,7 @@ def test_rows_stay_the_rows_where_centres_are_not(x64):
     factor, location = np.asarray(fitted.factor), np.asarray(fitted.location)
     data = np.random.default_rng(7).normal(size=(5, 3)) + location
     rows = np.linalg.solve(factor, (data - location).T).T
-    fitted = dataclasses.replace(fitted, rows=jnp.asarray(rows))
+    fitted = dataclasses.replace(fitted, rows=jnp.asarray(rows), labels=jnp.arange(5))
     for of, kept in (
         (density.marginal(fitted, [2, 0]), [2, 0]),
         (density.conditional(fitted, [1], jnp.array([9.0])), [0, 2]),
@@ -215,6 +215,14 @@ def test_other_kernels_are_refused():
     np.testing.assert_allclose(
         turned.log_density(points[:, ::-1]), fitted.log_density(points), rtol=1e-4
     )
+
+
+def test_other_estimates_are_refused():
+    product = density.ProductKDE([density.Real()] * 2, bandwidth=[0.1, 0.1])
+    with refuses("fitted must be a FittedKDE; got FittedProductKDE"):
+        density.marginal(product.fit(np.ones((3, 2), np.float32)), [0])
+    with refuses(r"fitted must be a FittedKDE; got KDE; write KDE\(...\).fit"):
+        density.conditional(density.KDE(0.3), [0], [1.0])
 
 
 def test_bad_values_are_refused():

@@ -150,6 +150,13 @@ def test_refusals():
         density.cumulative_distribution(one, np.zeros(3, np.float32))
 
 
+@pytest.mark.parametrize("level", [1 - 1e-10, 1e-50])
+def test_levels_that_a_float32_fit_rounds_to_an_end_are_refused(x64, level):
+    fitted = density.KDE(0.5).fit(np.ones((2, 1), np.float32))
+    with refuses("levels must lie strictly between 0 and 1; got .* .in float32"):
+        density.quantile(fitted, np.array([0.5, level]))
+
+
 def test_a_fit_that_failed_gives_nan():
     def value(points):
         fitted = density.KDE("scott").fit(points)

@@ -210,6 +210,7 @@ def test_derivatives_by_bandwidth_and_data(x64):
     np.testing.assert_allclose(slope, expected, rtol=1e-3, atol=1e-6)
 
 
+SQUARE = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]], np.float32)
 BAD = [
     (lambda: ProductKDE([]), "columns must name at least one"),
     (lambda: ProductKDE(["real"]), r"columns\[0\] must be a kind of column"),
@@ -245,6 +246,22 @@ BAD = [
     (
         lambda: ProductKDE([Categorical(2), Real()]).fit([[0.0, 4.0], [1.0, 4.0]]),
         "column 1 is 4.0 in all rows",
+    ),
+    (
+        lambda: ProductKDE([Real()] * 2, bandwidth="scott").fit(SQUARE, [0.0, 1.0, 0.0, 0.0]),
+        "column 0 is 1.0 in all rows with weight",
+    ),
+    (
+        lambda: ProductKDE([Real()] * 2, bandwidth="scott").fit(SQUARE, [0.0, 1.0, 1.0, 0.0]),
+        "column 0 is 1.0 in all rows with weight",
+    ),
+    (
+        lambda: ProductKDE([Real()] * 2, bandwidth="scott").fit(SQUARE, [1e12, 1.0, 1.0, 1.0]),
+        "bandwidth 'scott' must come out finite and positive; that of column 0",
+    ),
+    (
+        lambda: ProductKDE([Real()] * 2, bandwidth="loo").fit(SQUARE * np.float32([1, 1e-30])),
+        "bandwidth 'loo' must come out finite and positive; that of column 1",
     ),
     (lambda: ProductKDE([Real()], bandwidth=[1.0]).fit([[1.0]]).sample(0, key=None), "n must"),
 ]
@@ -285,6 +302,12 @@ def test_status_and_nan_inside_jit():
     status, result = jax.jit(value)(points, good.at[0, 2].set(7.0))
     assert status == 0
     assert jnp.isnan(result[0]) & jnp.isfinite(result[1])
+    # Weights that are all negative are not taken for their absolute values.
+    for bad in (jnp.ones(20).at[3].set(-0.1), -jnp.ones(20)):
+        spec = ProductKDE(kinds, bandwidth="scott")
+        fitted = jax.jit(ProductKDE.fit)(spec, points, bad)
+        assert fitted.info.status == 1
+        assert jnp.isnan(fitted.log_density(good)).all()
     # A whole batch may fail and succeed row by row.
     batch = jnp.stack([points, points.at[3, 1].set(2.0)])
     status, result = jax.vmap(lambda p: value(p, good))(batch)

@@ -11,6 +11,7 @@ from jax.test_util import check_grads
 from estimators import density
 from estimators.density import _condensation
 from estimators.density._condensation import CRITICAL_PARTICIPATION
+from estimators.testing import refuses
 
 
 def shares(points, queries, h, weights=None):
@@ -155,6 +156,10 @@ def test_labels_and_reasons():
     assert (wider[1][:2] > upper[:2]).all()
     with pytest.raises(ValueError, match="coverage must lie strictly between 0 and 1"):
         got.interval(1.0)
+    with refuses("coverage"):
+        got.interval(-0.5)
+    for coverage in (-0.5, 0.0, 1.0):
+        assert jnp.isnan(jnp.stack(jax.jit(density.Regime.interval)(got, coverage))).all()
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.95, 0.999])
@@ -272,3 +277,11 @@ def test_copies_of_a_row_are_one_observation(x64):
     for name in ("log_density", "standard_error", "participation_ratio", "stable_index"):
         ours, theirs = getattr(repeated, name), getattr(once, name)
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, err_msg=name)
+
+
+def test_the_density_of_a_narrow_kernel_is_that_of_the_fit():
+    points = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
+    queries = points[:40] + 1e-4 * np.random.default_rng(1).normal(size=(40, 3)).astype(np.float32)
+    fitted = density.KDE(1e-4).fit(points)
+    got = density.regime(fitted, queries).log_density
+    np.testing.assert_allclose(got, fitted.log_density(queries), rtol=1e-6)

@@ -145,14 +145,19 @@ def test_where_there_is_none_it_says_so():
         bandwidth, found = improved_sheather_jones(bad)
         assert not found
         assert jnp.isnan(bandwidth)
-    bandwidth, found = jax.jit(improved_sheather_jones)(jnp.asarray(x).at[0].set(jnp.nan))
-    assert not found
-    assert jnp.isnan(bandwidth)
+    inside = jax.jit(improved_sheather_jones)
+    negative = jnp.ones(1000).at[3].set(-1.0)
+    for bad in ((jnp.asarray(x).at[0].set(jnp.nan), None), (x, negative), (x, -jnp.ones(1000))):
+        bandwidth, found = inside(*bad)
+        assert not found
+        assert jnp.isnan(bandwidth)
 
 
 def test_refusals():
     with refuses(r"points must have one column.*got shape \(5, 2\).*'loo'"):
         improved_sheather_jones(np.ones((5, 2), np.float32))
+    with refuses(r"bandwidth 'sheather-jones' must have points of one column; got shape \(2, 2\)"):
+        density.KDE("sheather-jones").fit([[1.0, 2.0], [3.0, 4.0]])
     with refuses("points must have at least 2 rows"):
         improved_sheather_jones(np.ones((1, 1), np.float32))
     with refuses("weights must not be negative"):

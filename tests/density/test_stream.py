@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from estimators import density
+from estimators.testing import refuses
 
 
 def rows(n, seed=0, dtype=jnp.float32):
@@ -42,6 +43,28 @@ def test_stream_keeps_the_latest(x64):
         np.testing.assert_allclose(
             latest.fitted.log_density(x), at_once.log_density(x), rtol=0, atol=1e-11
         )
+
+
+@pytest.mark.parametrize("how", ["update", "stream"])
+def test_copies_that_come_later_are_known(how):
+    """Whitened in another program they may differ in the last bit."""
+    points = jax.random.normal(jax.random.key(0), (300, 5))
+    fitted = density.KDE("scott").fit(points)
+    at_once = density.KDE(fitted.bandwidth).fit(jnp.concatenate([points, points[:40]]))
+    if how == "update":
+        grown = density.update(fitted, points[:40])
+    else:
+        grown = density.stream(fitted, capacity=340).update(points[:40]).fitted
+    np.testing.assert_array_equal(grown.labels, at_once.labels)
+    np.testing.assert_allclose(
+        grown.leave_one_out_log_density(), at_once.leave_one_out_log_density(), atol=1e-3
+    )
+    x = jnp.zeros((1, 5))
+    np.testing.assert_allclose(
+        density.regime(grown, x).participation_ratio,
+        density.regime(at_once, x).participation_ratio,
+        rtol=1e-3,
+    )
 
 
 def test_half_life(x64):
@@ -91,6 +114,10 @@ def test_refusals():
         density.update(fitted, jnp.zeros((3, 4)))
     with pytest.raises(ValueError, match="total_weight"):
         density.update(fitted, rows(3), total_weight=0.0)
+    with refuses("total_weight must be a single number"):
+        density.update(fitted, rows(3), total_weight=jnp.ones(2))
+    with refuses("half_life must be a single number"):
+        density.stream(fitted, capacity=50, half_life=jnp.ones(2))
     with pytest.raises(ValueError, match="capacity"):
         density.stream(fitted, capacity=49)
     with pytest.raises(ValueError, match="half_life"):

@@ -14,6 +14,7 @@ from jax.test_util import check_grads
 
 from estimators import density
 from estimators.density import theory
+from estimators.testing import refuses
 
 SIZE = 1e5
 
@@ -334,5 +335,7 @@ def test_bad_input(call, message):
 def test_bad_bandwidth():
     with pytest.raises(ValueError, match="bandwidth must be finite and positive"):
         theory.stable_index(0.0, jnp.ones(2), 10)
+    with refuses(r"bandwidth must be a number; got shape \(3,\)"):
+        theory.typical_log_density(jnp.ones(3), jnp.ones(5), 10)
     inside = jax.jit(lambda h: theory.typical_log_density(h, jnp.ones(2), 10))
     assert jnp.isnan(inside(-1.0))

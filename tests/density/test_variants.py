@@ -26,6 +26,20 @@ def test_nearest_widths_are_the_neighbour_distances(x64):
     np.testing.assert_allclose(got, expected, rtol=0.02)  # found by halving
 
 
+def test_nearest_widths_of_many_rows_are_estimated(x64, monkeypatch):
+    """From every fourth row, and so at a quarter of the neighbour's number."""
+    monkeypatch.setattr(_widths, "REFERENCES", 100)
+    points = jnp.asarray(POINTS)
+    equal = jnp.full(400, -np.log(400))
+    got = _widths.nearest(points, equal, row_labels(points), jnp.asarray(20))
+    peer = NearestNeighbors(n_neighbors=6).fit(POINTS[::4])
+    # A row that is asked among itself has itself at distance zero.
+    place = np.where(np.arange(400) % 4 == 0, 5, 4)
+    distance = peer.kneighbors(POINTS)[0][np.arange(400), place]
+    expected = distance / np.exp(np.log(distance).mean())
+    np.testing.assert_allclose(got, expected, rtol=0.02)
+
+
 def test_abramson_widths_go_as_the_root_of_the_density(x64):
     fitted = density.KDE("scott", widths="abramson").fit(POINTS)
     pilot = density.KDE("scott").fit(POINTS).log_density(POINTS)

@@ -89,6 +89,24 @@ def test_float32_at_tiny_noise_with_full_rank():
     np.testing.assert_allclose(value, expected, rtol=1e-3)
 
 
+@pytest.mark.parametrize("scale", [1e3, 1e4])
+@pytest.mark.parametrize("kind", ["gaussian", "mixture"])
+def test_float32_beside_a_mode_of_large_variance(kind, scale):
+    """Of the fitted arrays in float64: what the mode holds must not cancel over the floor."""
+    spread = np.array([scale] + [1.0] * 19)
+    points = (np.random.default_rng(0).normal(size=(300, 20)) * spread).astype(np.float32)
+    if kind == "gaussian":
+        fitted = score.Gaussian(rank=1).fit(points)
+    else:
+        fitted = score.Mixture(1, rank=1).fit(points, key=jax.random.key(0))
+    mean, basis, eigenvalues, floor = (np.asarray(a[0], float) for a in fitted.components[1:])
+    basis /= np.linalg.norm(basis, axis=0)
+    covariance = (basis * (eigenvalues - floor)) @ basis.T + floor * np.eye(20)
+    expected = stats.multivariate_normal(mean, covariance).logpdf(points.astype(float))
+    bound = 100 * np.finfo(np.float32).eps * scale  # of the coordinates
+    np.testing.assert_allclose(fitted.log_density(points, 0.0), expected, atol=bound)
+
+
 def test_fewer_rows_than_columns(x64):
     points = draw(n=4, d=5)
     fitted = score.Gaussian().fit(points)
@@ -112,3 +130,23 @@ def test_bad_input_is_refused(call, message):
     fitted = score.Gaussian().fit(draw(dtype=np.float32))
     with pytest.raises(ValueError, match=message):
         call(fitted)
+
+
+def test_what_is_refused_outside_jit_is_nan_inside():
+    points = draw(dtype=np.float32)
+
+    @jax.jit
+    def fit(weight, shrinkage):
+        fitted = score.Gaussian(shrinkage=shrinkage).fit(points, jnp.ones(400).at[3].set(weight))
+        return fitted.info.status, fitted.log_density(points[:3], 1.0)
+
+    for options in ((-1.0, 0.0), (1.0, 1.2), (1.0, -0.1), (1.0, jnp.nan)):
+        status, density = fit(*options)
+        assert status == 1
+        assert jnp.isnan(density).all()
+    assert fit(1.0, 1.0)[0] == 0
+
+    fitted = score.Gaussian().fit(points)
+    assert jnp.isnan(jax.jit(fitted.log_determinant.__func__)(fitted, -1.0, 1.0))
+    draws = jax.jit(lambda sigma: fitted.sample(2, sigma, key=jax.random.key(0)))
+    assert jnp.isnan(draws(-1.0)).all()

@@ -147,3 +147,15 @@ def test_bad_input_is_refused():
         score.red_diff(
             model, observation, jnp.ones((1, 3)), score.edm_schedule(4), key=jax.random.key(0)
         )
+
+
+def test_noise_that_is_not_positive_gives_nan_inside_jit():
+    model = prior("gaussian", np.float32)
+
+    @jax.jit
+    def mean(noise):
+        return score.posterior(model, score.Observation(jnp.ones((1, 3)), jnp.ones(1), noise)).means
+
+    for bad in (-0.1, 0.0, jnp.inf, jnp.nan):
+        assert jnp.isnan(mean(bad)).all()
+    assert jnp.isfinite(mean(0.1)).all()

@@ -2,6 +2,7 @@
 
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +29,26 @@ def test_condensation_noise_solves_its_equation(x64):
 
     np.testing.assert_allclose(of_scale(2.0), 2 * of_scale(1.0), rtol=1e-10)
     check_grads(of_scale, (jnp.asarray(1.3),), order=1, modes=["rev"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("d", "n"), [(1, 1e9), (1, 1e12), (1, 1e15), (3, 1e12), (40, 3)])
+def test_condensation_noise_of_any_number_of_rows(d, n):
+    """Of d equal modes of variance v it is the root of `v / (n^(2/d) - 1)`, in float32 too."""
+    gaussian = score.Gaussian().fit(jax.random.normal(jax.random.key(0), (50, d)))
+    equal = eqx.tree_at(lambda g: g.eigenvalues, gaussian, jnp.full(d, 4.0))
+    expected = (4 / np.expm1(2 * np.log(n) / d)) ** 0.5
+    np.testing.assert_allclose(score.condensation_noise(equal, n), expected, rtol=2e-5)
+
+
+def test_noise_that_is_not_found_is_nan():
+    gaussian = score.Gaussian().fit(jax.random.normal(jax.random.key(0), (50, 1)))
+    noise = jax.jit(score.condensation_noise)
+    for bad in (0.5, 1.0, -3.0, jnp.inf, jnp.nan, 1e30):  # the last below float32's range
+        assert jnp.isnan(noise(gaussian, bad))
+
+    empirical = score.Empirical().fit(jax.random.normal(jax.random.key(0), (50, 1)))
+    share = jax.jit(lambda s: score.memorised_share(empirical, s, key=jax.random.key(1), draws=9))
+    assert jnp.isnan(share(-1.0))
 
 
 def test_memorisation_of_digits():
@@ -138,6 +159,47 @@ def test_frechet_distance_of_commuting_gaussians(x64):
     assert 0 < float(found.standard_error) < 0.2 * expected
 
 
+def test_distances_far_from_zero_are_those_near_it():
+    """The same two samples, a million away: what float32 has of them there, moved back exactly."""
+    x, y = jax.random.normal(jax.random.key(0), (2, 500, 3)) + 1e6
+    near = x - 1e6, y - 1e6
+
+    def distances(x, y):
+        sliced = score.sliced_wasserstein(x, y, key=jax.random.key(1)).value
+        return sliced, score.frechet_distance(x, y).value
+
+    np.testing.assert_allclose(distances(x, y), distances(*near), rtol=1e-3)
+
+
+def test_energy_distance_has_a_gradient(x64):
+    """Against the sum over pairs, two of which coincide: their distance has no derivative."""
+    x, y = (jnp.asarray(a[:9]) for a in pair())
+    y = y.at[2].set(x[4])
+
+    def mean(a, b, same):
+        square = jnp.sum((a[:, None] - b[None]) ** 2, -1)
+        apart = square > 1e-20
+        root = jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1)), 0)
+        return root.sum() / (len(a) * (len(b) - same))
+
+    expected = jax.grad(lambda x: 2 * mean(x, y, 0) - mean(x, x, 1))(x)
+    got = jax.grad(lambda x: score.energy_distance(x, y).value)(x)
+    np.testing.assert_allclose(np.delete(got, 4, 0), np.delete(expected, 4, 0), atol=1e-10)
+    assert jnp.isfinite(got).all()
+
+
+def test_a_bandwidth_that_is_none_gives_nan_inside_jit():
+    x = jax.random.normal(jax.random.key(0), (30, 2))
+
+    @jax.jit
+    def kernel(bandwidth):
+        return score.maximum_mean_discrepancy(x, x + 1, bandwidth=bandwidth)
+
+    for bad in (-1.0, 0.0, jnp.inf, jnp.nan):
+        assert jnp.isnan(kernel(bad).value)
+    assert jnp.isnan(jax.jit(lambda x: score.maximum_mean_discrepancy(x, x))(0 * x).value)
+
+
 def test_explained_variance_of_a_model_by_itself_and_by_nothing(x64):
     points = np.random.default_rng(0).normal(size=(300, 2))
     points[:150, 0] += 5
@@ -183,6 +245,8 @@ def test_bad_input_is_refused():
         score.suggest_noise(x)
     with refuses("y must have 2 columns"):
         score.energy_distance(x, jnp.ones((30, 3)))
+    with refuses("bandwidth must be given where all rows"):
+        score.maximum_mean_discrepancy(x, x)
     with refuses("at least 20 rows each"):
         score.frechet_distance(x[:10], x)
     with refuses("n must be at least 2"):

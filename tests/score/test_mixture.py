@@ -176,3 +176,19 @@ def test_copies_of_one_row_have_no_variance_but_a_fit():
     fitted = score.Mixture(2).fit(points, key=jax.random.key(0))
     assert jnp.isfinite(fitted.score(points, 0.1)).all()
     np.testing.assert_allclose(np.sort(fitted.means[:, 0]), [0, 1], atol=1e-6)
+
+
+def test_options_out_of_their_range_are_nan_inside_jit():
+    points = clusters(60, dtype=np.float32)
+
+    @jax.jit
+    def fit(regularisation, tolerance):
+        spec = score.Mixture(2, 0, steps=3, regularisation=regularisation, tolerance=tolerance)
+        fitted = spec.fit(points, key=jax.random.key(0))
+        return fitted.info, fitted.log_density(points[:3], 1.0)
+
+    for options in ((-0.1, 1e-4), (1e-4, -1.0), (1e-4, jnp.nan)):
+        info, density = fit(*options)
+        assert info.status == 1
+        assert jnp.isnan(info.log_likelihood)
+        assert jnp.isnan(density).all()

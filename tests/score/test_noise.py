@@ -77,6 +77,13 @@ def test_bad_input_is_refused():
         score.Noised(fitted, score.FlowMatching()).score(jnp.ones((1, 3)), 1.0)
     with refuses("predicts must be one of"):
         score.Predictor(lambda x, t: x, 3, score.FlowMatching(), "x0")
+    with refuses("parametrisation must be one"):
+        score.Noised(fitted, "flow")
+    with refuses("parametrisation must be one"):
+        score.Predictor(lambda x, t: x, 3, score.FlowMatching, "clean")
+    for wrong in (lambda x, t: x[:, :1], lambda x, t: (x, t)):
+        with refuses(r"function must map points \(2, 3\) and times \(2,\) to \(2, 3\)"):
+            score.Predictor(wrong, 3, score.FlowMatching(), "flow").denoise(jnp.ones((2, 3)), 1.0)
     predictor = score.Predictor(lambda x, t: x, 3, score.FlowMatching(), "clean")
     with refuses("model must have a log density"):
         score.Noised(predictor, score.FlowMatching()).log_density(jnp.ones((1, 3)), 0.5)

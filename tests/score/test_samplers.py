@@ -235,6 +235,8 @@ def test_bad_input_is_refused():
         score.sample(model, start, [jnp.nan, 1.0])
     with refuses("two or more"):
         score.sample(model, start, [1.0])
+    with refuses("gaussian must be a FittedGaussian"):
+        score.GaussianExponential(score.Empirical().fit(start))
     with refuses("start must have shape"):
         score.sample(model, jnp.ones((2, 3)), score.edm_schedule(4))
     with refuses("key must be given: Ancestral adds noise"):

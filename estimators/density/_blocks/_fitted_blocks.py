@@ -106,6 +106,7 @@ class FittedBlockKDE:
             widths=None,
             log_weights=nothing[:, 0],
             rows=None,
+            labels=jnp.zeros(0, jnp.int32),
             location=self.location,
             factor=self.factor,
             kernel=self.kernel,

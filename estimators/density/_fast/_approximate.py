@@ -10,14 +10,20 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Key, Real
 
 from estimators._core import Fitted, Stored, checks, whiten
 from estimators._core._blocks import map_blocks
+from estimators._core._log_sum_exp import anywhere
+from estimators._core._rounding import TOLERANCE
 from estimators.density._fast._cell_sums import cell_sum
 from estimators.density._fast._cells import Cells
-from estimators.density._fitted import FittedKDE, as_fitted, log_volume
+from estimators.density._fitted import (
+    FittedKDE,
+    as_fitted,
+    log_volume,
+    rounding_of_products,
+)
 from estimators.density._kernels import Gaussian
 
 QUERY_BLOCK = 128
@@ -76,20 +82,14 @@ class ApproximateKDE(Fitted):
                 jit a row that is not finite gives NaN.
         """
         x = checks.as_queries("x", x, self.fitted.points.shape[1])
-        known = checks.is_concrete(relative_error)
-        if known and not 0 <= float(np.asarray(relative_error)) < np.inf:
-            raise ValueError(
-                f"relative_error must be finite and not negative; got {relative_error}"
-            )
+        allowed = checks.as_number("relative_error", relative_error)
+        checks.positive("relative_error", relative_error, zero=True)
         checks.probability("probability", probability)
-        if self.cells.points.shape[0] == 1 or (known and float(np.asarray(relative_error)) == 0):
-            log_density = self.fitted.log_density(x)
-            zero = jnp.zeros_like(log_density)
-            return ApproximateLogDensity(log_density, zero, zero > 0, zero + 1)
+        exact = checks.is_concrete(relative_error) and not checks.holds(jnp.any, relative_error)
+        if self.cells.points.shape[0] == 1 or exact or not x.size:
+            return _exact(self.fitted, x)
         dtype = self.fitted.points.dtype
-        return _log_density(
-            self, x, *(jnp.asarray(a, dtype) for a in (relative_error, probability))
-        )
+        return _log_density(self, x, *(jnp.asarray(a, dtype) for a in (allowed, probability)))
 
 
 def approximate(
@@ -135,7 +135,8 @@ def approximate(
     When it fails: where nothing can be left out (heavy-tailed and condensed sums from about 8
     columns on, whose boxes all touch) it is exact but slower than the exact sum; `work` says
     so. A sample of N effective points has a relative error of N^-1/2, whatever n: small errors
-    need large n. Rounding comes on top, as in `KDE`. Memory is O(block x cells).
+    need large n. Rounding comes on top, as in `KDE`; where that of products could exceed the
+    error asked for (very narrow kernels) it is exact too. Memory is O(block x cells).
     """
     checks.integer("points_per_cell", points_per_cell, at_least=16)
     if not (isinstance(fitted, FittedKDE) and isinstance(fitted.kernel, Gaussian)):
@@ -157,8 +158,26 @@ def _approximate(fitted: FittedKDE, key, points_per_cell) -> ApproximateKDE:
     return ApproximateKDE(fitted, cells)
 
 
+def _exact(fitted: FittedKDE, x) -> ApproximateLogDensity:
+    log_density = fitted.log_density(x)
+    zero = jnp.where(jnp.isnan(log_density), log_density, 0)
+    return ApproximateLogDensity(log_density, zero, zero > 0, jnp.ones_like(log_density))
+
+
 @jax.jit
 def _log_density(of: ApproximateKDE, x, relative_error, probability) -> ApproximateLogDensity:
+    tolerance = jnp.maximum(relative_error, TOLERANCE[of.fitted.points.dtype.name])
+    inexact = anywhere(rounding_of_products(of.fitted) > tolerance)
+    result = jax.lax.cond(
+        inexact,
+        lambda: _exact(of.fitted, x),
+        lambda: _from_cells(of, x, relative_error, probability),
+    )
+    stated = (relative_error >= 0) & (probability > 0) & (probability < 1)
+    return checks.poison(result, stated)
+
+
+def _from_cells(of: ApproximateKDE, x, relative_error, probability) -> ApproximateLogDensity:
     queries = whiten(x.reshape(-1, x.shape[-1]), of.fitted.location, of.fitted.factor)
     # Neighbours share their near cells: a block of them is worked on together.
     order = jnp.argsort(of.cells.find(queries))
@@ -172,8 +191,6 @@ def _log_density(of: ApproximateKDE, x, relative_error, probability) -> Approxim
     sums = jax.tree.map(lambda a: a[:m][back].reshape(x.shape[:-1]), sums)
     d = queries.shape[1]
     constant = 0.5 * d * jnp.log(2 * jnp.pi) + log_volume(of.fitted)
-    result = ApproximateLogDensity(
+    return ApproximateLogDensity(
         sums.log_sum - constant, sums.relative_error, sums.sampled, sums.work
     )
-    stated = (relative_error >= 0) & (probability > 0) & (probability < 1)
-    return checks.poison(result, stated)

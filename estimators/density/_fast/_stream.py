@@ -8,11 +8,12 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from estimators._core import Fitted, checks, effective_sample_size, whiten
+from estimators._core._moments import log_of_weights
 from estimators.density._fitted import FittedKDE, as_fitted
+from estimators.density._labels import row_labels
 
 
 def update(
@@ -59,9 +60,9 @@ def update(
     weights = checks.as_weights("weights", weights, points.shape[0], points.dtype)
     if total_weight is None:
         total_weight = fitted.points.shape[0]
-    if checks.is_concrete(total_weight) and not 0 < float(np.asarray(total_weight)) < np.inf:
-        raise ValueError(f"total_weight must be finite and positive; got {total_weight}")
-    return _append(fitted, points, weights, jnp.asarray(total_weight, points.dtype))
+    before = checks.as_number("total_weight", total_weight)
+    checks.positive("total_weight", total_weight)
+    return _append(fitted, points, weights, before.astype(points.dtype))
 
 
 class Stream(Fitted):
@@ -71,6 +72,7 @@ class Stream(Fitted):
         template: the estimate that it started from, without its rows' weights.
         points: `(capacity, d)`, whitened rows; zeros where none has come yet.
         log_weights: `(capacity,)`, of weights on any scale; -inf where none has come yet.
+        labels: `(capacity,)`, by which copies of a row are known.
         place: `()`, where the next row goes.
         half_life: `()`, after how many further rows the weight of one is halved; inf is never.
     """
@@ -78,6 +80,7 @@ class Stream(Fitted):
     template: FittedKDE
     points: Float[Array, "capacity d"]
     log_weights: Float[Array, " capacity"]
+    labels: Int[Array, " capacity"]
     place: Int[Array, ""]
     half_life: Float[Array, ""]
 
@@ -142,21 +145,25 @@ def stream(
     _refuse(fitted)
     n, d = fitted.points.shape
     checks.integer("capacity", capacity, at_least=n)
-    if checks.is_concrete(half_life) and not float(np.asarray(half_life)) > 0:
+    after = checks.as_number("half_life", half_life)
+    if checks.is_concrete(half_life) and not checks.holds(lambda a: jnp.asarray(a) > 0, half_life):
         raise ValueError(f"half_life must be positive; got {half_life}")
     dtype = fitted.points.dtype
     empty = capacity - n
-    half_life = jnp.asarray(half_life, dtype)
-    half_life = jnp.where(half_life > 0, half_life, jnp.nan)  # a traced one gives NaN
+    after = jnp.where(after > 0, after, jnp.nan).astype(dtype)  # a traced one gives NaN
     return Stream(
         # The weights of the rows, per row: a new row weighs one.
         dataclasses.replace(
-            fitted, points=jnp.zeros((0, d), dtype), log_weights=jnp.zeros(0, dtype)
+            fitted,
+            points=jnp.zeros((0, d), dtype),
+            log_weights=jnp.zeros(0, dtype),
+            labels=jnp.zeros(0, jnp.int32),
         ),
         jnp.pad(fitted.points, ((0, empty), (0, 0))),
         jnp.pad(fitted.log_weights + jnp.log(n), (0, empty), constant_values=-jnp.inf),
+        jnp.pad(fitted.labels, (0, empty)),
         jnp.asarray(n % capacity, jnp.int32),
-        half_life,
+        after,
     )
 
 
@@ -172,8 +179,11 @@ def _refuse(fitted: FittedKDE) -> None:
 @jax.jit
 def _append(fitted: FittedKDE, points, weights, total_weight) -> FittedKDE:
     white = whiten(points, fitted.location, fitted.factor)
-    log_weights = jnp.concatenate([fitted.log_weights + jnp.log(total_weight), jnp.log(weights)])
-    return _with_rows(fitted, jnp.concatenate([fitted.points, white]), log_weights)
+    log_weights = jnp.concatenate(
+        [fitted.log_weights + jnp.log(total_weight), log_of_weights(weights)]
+    )
+    labels = jnp.concatenate([fitted.labels, row_labels(points)])
+    return _with_rows(fitted, jnp.concatenate([fitted.points, white]), log_weights, labels)
 
 
 @jax.jit
@@ -183,21 +193,25 @@ def _push(of: Stream, points, weights) -> Stream:
     white = whiten(points, of.template.location, of.template.factor)
     decay = jnp.log(2.0) / of.half_life
     age = jnp.arange(k - 1, -1, -1)  # rows that came after it, in this update
-    log_weights = (of.log_weights - k * decay).at[place].set(jnp.log(weights) - age * decay)
+    log_weights = (of.log_weights - k * decay).at[place].set(log_of_weights(weights) - age * decay)
+    labels = of.labels.at[place].set(row_labels(points))
     points = of.points.at[place].set(white)
-    return Stream(of.template, points, log_weights, (of.place + k) % capacity, of.half_life)
+    place = (of.place + k) % capacity
+    return Stream(of.template, points, log_weights, labels, place, of.half_life)
 
 
 @jax.jit
 def _of_stream(of: Stream) -> FittedKDE:
-    return _with_rows(of.template, of.points, of.log_weights)
+    return _with_rows(of.template, of.points, of.log_weights, of.labels)
 
 
-def _with_rows(fitted: FittedKDE, points, log_weights) -> FittedKDE:
+def _with_rows(fitted: FittedKDE, points, log_weights, labels) -> FittedKDE:
     log_weights = log_weights - jax.nn.logsumexp(log_weights)
     info = dataclasses.replace(
         fitted.info,
         effective_sample_size=effective_sample_size(jnp.exp(log_weights)),
         log_likelihood=jnp.nan * fitted.info.factor,  # it was that of the rows before
     )
-    return dataclasses.replace(fitted, points=points, log_weights=log_weights, info=info)
+    return dataclasses.replace(
+        fitted, points=points, log_weights=log_weights, labels=labels, info=info
+    )

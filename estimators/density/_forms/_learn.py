@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Integer
 
 from estimators._core import product, unscale
+from estimators.density._asked import places_with_weight
 from estimators.density._kernels import Gaussian
 from estimators.density._labels import remaining_log_weight
 from estimators.density._sum import log_kernel_density
@@ -170,8 +171,9 @@ def log_densities(rows: Rows, kernels: Kernels, asked: Rows) -> Float[Array, " m
 
 def _step(rows, stride, shape, kernels, structure, moves):
     y = rows.values
-    labels = rows.labels[::stride]
-    asked = jnp.exp(rows.log_weights[::stride])
+    places = places_with_weight(jnp.exp(rows.log_weights), stride)
+    labels = rows.labels[places]
+    asked = jnp.exp(rows.log_weights[places])
 
     def total(q, p, log_weights):
         value = _log_densities(rows, kernels, labels, q, p, log_weights)
@@ -179,7 +181,7 @@ def _step(rows, stride, shape, kernels, structure, moves):
         share = jnp.where(alone, 0, asked) / jnp.sum(jnp.where(alone, 0, asked))
         return jnp.sum(share * jnp.where(alone, 0, value))
 
-    q, p = unscale(y[::stride], kernels.factor), _centres(rows, kernels)
+    q, p = unscale(y[places], kernels.factor), _centres(rows, kernels)
     value, (to_queries, to_centres, responsibility) = jax.value_and_grad(total, (0, 1, 2))(
         q, p, rows.log_weights
     )
@@ -194,7 +196,7 @@ def _step(rows, stride, shape, kernels, structure, moves):
     moved = _regression(along, squares, shape, structure) * moves
     residual = residual - product(moved, along.T) - product(along, moved.T)
     residual = residual + product(product(moved, squares), moved.T)
-    covariance = _restrict(residual, shape, structure, y.shape[0] / stride)
+    covariance = _restrict(residual, shape, structure, jnp.sum(asked > 0, dtype=y.dtype))
     return Kernels(kernels.move + moved, jnp.linalg.cholesky(covariance)), value
 
 

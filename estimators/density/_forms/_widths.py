@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, Integer
 
 from estimators._core import log_sum_exp
 from estimators._core._blocks import map_blocks
+from estimators.density._asked import places_with_weight
 
 # The distance to a neighbour is estimated among at most this many rows (every n / 8192-th).
 REFERENCES = 8192
@@ -32,10 +33,16 @@ def nearest(
 
     (Loftsgaarden & Quesenberry 1965; Breiman, Meisel & Purcell 1977.) The distance goes as the
     density to the power -1/d. Rows with the row's own label are no neighbours of it.
+
+    Above 8192 rows it is an estimate: the distance to the `neighbours / k`-th nearest of every
+    k-th row, at least the first.
     """
     stride = -(-points.shape[0] // REFERENCES)
-    others, other_labels = points[::stride], labels[::stride]
-    present = jnp.isfinite(log_weights[::stride])
+    places = places_with_weight(jnp.exp(log_weights), stride)
+    others, other_labels = points[places], labels[places]
+    present = jnp.isfinite(log_weights[places])
+    share = jnp.sum(present) / jnp.sum(jnp.isfinite(log_weights))
+    neighbours = jnp.maximum(jnp.round(neighbours * share), 1)
     half = 0.5 * jnp.sum(others**2, -1)
 
     def block(arguments):

@@ -55,6 +55,7 @@ def marginal(fitted: FittedKDE, columns: Sequence[int]) -> FittedKDE:
     bandwidth for the others, and is the better estimate of their density. Leaving one row out
     of a marginal leaves out the rows that equal it in all the columns of the fit.
     """
+    as_fitted("fitted", fitted)
     kept = _columns(columns, fitted.points.shape[1])
     if len(kept) < fitted.points.shape[1]:
         _refuse_kernel(fitted, (Gaussian, Student), "marginal")
@@ -109,6 +110,7 @@ def conditional(
     is cheaper. In float32 the log-weights err by about 1e-7 (R/h)^2, R the distance from the
     given values to the centres, h the bandwidth.
     """
+    as_fitted("fitted", fitted)
     d = fitted.points.shape[1]
     given = _columns(columns, d)
     _refuse_kernel(fitted, (Gaussian,), "conditional")
@@ -121,7 +123,6 @@ def conditional(
 
 
 def _refuse_kernel(fitted: FittedKDE, known: tuple[type, ...], what: str) -> None:
-    as_fitted("fitted", fitted)
     if not isinstance(fitted.kernel, known):
         names = " or ".join(kind.__name__ for kind in known)
         raise ValueError(

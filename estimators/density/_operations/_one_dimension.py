@@ -102,10 +102,15 @@ def quantile(fitted: FittedKDE, levels: Real[ArrayLike, "*batch"]) -> Float[Arra
     than the sample's. Levels beyond 1/n are those of the kernel.
     """
     _one_column(fitted)
+    dtype = fitted.points.dtype
     levels = checks.finite("levels", checks.as_float("levels", levels))
-    if checks.is_concrete(levels) and not checks.holds(lambda a: ((a > 0) & (a < 1)).all(), levels):
-        raise ValueError(f"levels must lie strictly between 0 and 1; got {levels}")
-    return _quantile(fitted, levels.astype(fitted.points.dtype))
+    if checks.is_concrete(levels) and not checks.holds(
+        lambda a: ((a.astype(dtype) > 0) & (a.astype(dtype) < 1)).all(), levels
+    ):
+        raise ValueError(
+            f"levels must lie strictly between 0 and 1; got {levels} (in {dtype}, that of the fit)"
+        )
+    return _quantile(fitted, levels.astype(dtype))
 
 
 def _one_column(fitted: FittedKDE) -> None:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from estimators._core import Stored, checks
+from estimators._core._moments import first_with_weight
 
 # Above this many periods the wrapped normal is summed as a cosine series, below as images.
 # Either sum is then exact to 1e-12 with the terms that it keeps.
@@ -48,7 +49,7 @@ class Column(Stored):
 
     def spread(self, coordinates, weights):
         """The scale in which rules measure the bandwidth; `weights` sum to one."""
-        origin = coordinates[0]
+        origin = first_with_weight(coordinates, weights)
         mean = origin + jnp.sum(weights * (coordinates - origin))
         variance = jnp.sum(weights * (coordinates - mean) ** 2)
         return jnp.sqrt(variance / (1 - jnp.sum(weights**2)))
@@ -216,10 +217,17 @@ class Periodic(Column):
 
     def spread(self, coordinates, weights):
         """The circular standard deviation, at most that of the uniform law."""
-        angle = 2 * math.pi / self.period * coordinates
+        turn = 2 * math.pi / self.period
+        angle = jax.lax.stop_gradient(turn * coordinates)
         across, up = jnp.sum(weights * jnp.cos(angle)), jnp.sum(weights * jnp.sin(angle))
-        squared = jnp.clip(across**2 + up**2, jnp.finfo(coordinates.dtype).tiny, 1)
-        spread = jnp.sqrt(-jnp.log(squared)) * self.period / (2 * math.pi)
+        # From near the mean direction, which changes nothing but the rounding: one less the
+        # squared length of the mean vector is then a sum of small squares, whatever it is.
+        away = coordinates / self.period - jnp.arctan2(up, across) / (2 * math.pi)
+        away = 2 * math.pi * (away - jax.lax.stop_gradient(jnp.round(away)))
+        short = jnp.sum(weights * 2 * jnp.sin(0.5 * away) ** 2)
+        missing = 2 * short - short**2 - jnp.sum(weights * jnp.sin(away)) ** 2
+        missing = jnp.clip(missing, 0, 1 - jnp.finfo(coordinates.dtype).eps)
+        spread = jnp.sqrt(-jnp.log1p(-missing)) / turn
         return jnp.minimum(spread, self.period / math.sqrt(12))
 
     def log_kernel(self, query, point, bandwidth):

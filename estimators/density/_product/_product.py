@@ -14,6 +14,7 @@ from estimators._core import (
     effective_sample_size,
     normalised,
 )
+from estimators._core._moments import log_of_weights
 from estimators.density._product import _product_bandwidth
 from estimators.density._product._columns import Column
 from estimators.density._product._fitted_product import (
@@ -125,9 +126,9 @@ class ProductKDE(Spec):
         weights = checks.as_weights("weights", weights, points.shape[0], points.dtype)
         for j, column in enumerate(self.columns):
             refuse_values("points", j, column, points[:, j])
-        fitted, collapsed = _fit(self, points, weights)
+        fitted, faulty = _fit(self, points, weights)
         if checks.is_concrete(fitted.info.status):
-            _refuse(int(fitted.info.status), self.columns, points, collapsed)
+            _refuse(int(fitted.info.status), self, points, weights, faulty)
         return fitted
 
 
@@ -138,19 +139,28 @@ def _allowed(column: Column, bandwidth):
     return (bandwidth >= 0) & (bandwidth <= column.limit(bandwidth.dtype) * (1 + 1e-6))
 
 
-def _refuse(status: int, columns, points, collapsed) -> None:
+def _refuse(status: int, spec, points, weights, faulty) -> None:
+    """Say why a fit failed; `faulty` are the columns that are to blame, where any are."""
+    j = int(jnp.argmax(faulty))
     if status == CONSTANT:
-        continuous = jnp.array([column.continuous for column in columns])
-        j = int(jnp.argmax(constant_columns(points) & continuous))
+        counts = weights > 0
+        where = "in all rows" if bool(jnp.all(counts)) else "in all rows with weight"
         raise ValueError(
-            f"points must vary in every continuous column; column {j} is {float(points[0, j])} in "
-            "all rows, and its density is infinite there"
+            "points must vary in every continuous column; column "
+            f"{j} is {float(points[jnp.argmax(counts), j])} {where}, and its density is infinite "
+            "there"
         )
     if status == COLLAPSED:
         raise ValueError(
-            f"bandwidth 'loo' found no bandwidth above zero for column {int(jnp.argmax(collapsed))}"
+            f"bandwidth 'loo' found no bandwidth above zero for column {j}"
             ": its values repeat, and have no density. Declare it Ordered or Categorical, or give "
             "bandwidths, or 'scott'"
+        )
+    if status == BANDWIDTH and isinstance(spec.bandwidth, Choice):
+        raise ValueError(
+            f"bandwidth {spec.bandwidth.name!r} must come out finite and positive; that of column "
+            f"{j} does not: one row has nearly all the weight, or the column's spread in its units "
+            f"is out of the range of {points.dtype}"
         )
     if status == NOT_CONVERGED:
         raise ValueError(
@@ -165,15 +175,15 @@ def _refuse(status: int, columns, points, collapsed) -> None:
 def _fit(spec: ProductKDE, points, weights):
     columns, dtype = spec.columns, points.dtype
     weights = normalised(weights)
-    log_weights = jnp.log(weights)
+    log_weights = log_of_weights(weights)
     size = effective_sample_size(weights)
     continuous = jnp.array([column.continuous for column in columns])
     coordinates, log_jacobian = to_coordinates(columns, points)
     log_likelihood, steps = jnp.asarray(jnp.nan, dtype), jnp.zeros((), jnp.int32)
-    varies = converged = allowed = jnp.asarray(True)
-    collapsed = jnp.zeros(len(columns), bool)
+    converged = jnp.asarray(True)
+    constant = collapsed = jnp.zeros(len(columns), bool)
     if isinstance(spec.bandwidth, Choice):
-        varies = ~jnp.any(constant_columns(coordinates) & continuous)
+        constant = constant_columns(coordinates, weights=weights) & continuous
         spreads = [column.spread(coordinates[:, j], weights) for j, column in enumerate(columns)]
         spreads = jnp.stack(spreads)
         bandwidth = _product_bandwidth.rule(columns, spreads, size)
@@ -184,16 +194,15 @@ def _fit(spec: ProductKDE, points, weights):
             log_likelihood = value + jnp.sum(weights * log_jacobian)
     else:
         bandwidth = spec.bandwidth.astype(dtype)
-        allowed = [_allowed(column, bandwidth[j]) for j, column in enumerate(columns)]
-        allowed = jnp.all(jnp.stack(allowed))
+    allowed = jnp.stack([_allowed(column, bandwidth[j]) for j, column in enumerate(columns)])
     inside = [jnp.all(column.holds(points[:, j])) for j, column in enumerate(columns)]
-    finite = jnp.all(jnp.isfinite(points)) & jnp.all(jnp.isfinite(weights))
+    finite = jnp.all(jnp.isfinite(points)) & jnp.all(weights >= 0)  # NaN is not
     failures = (
         (~finite, NOT_FINITE),
         (~jnp.all(jnp.stack(inside)), OUTSIDE),
-        (~varies, CONSTANT),
-        (~allowed, BANDWIDTH),
+        (jnp.any(constant), CONSTANT),
         (jnp.any(collapsed), COLLAPSED),
+        (jnp.any(~allowed), BANDWIDTH),
         (~converged, NOT_CONVERGED),
     )
     status = jnp.select(
@@ -203,4 +212,5 @@ def _fit(spec: ProductKDE, points, weights):
     )
     info = ProductKDEInfo(size, log_likelihood, steps, status)
     fitted = FittedProductKDE(columns, bandwidth, coordinates, log_jacobian, log_weights, info)
-    return checks.poison(fitted, status == OK), collapsed
+    faulty = jnp.where(status == CONSTANT, constant, collapsed | ~allowed)
+    return checks.poison(fitted, status == OK), faulty

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from estimators._core import product
 from estimators._core._kernel_sum import pairwise_log_sum, pairwise_log_sum_and_means
+from estimators.density._asked import places_with_weight
 from estimators.density._bandwidth import LEAVE_ONE_OUT_QUERIES
 from estimators.density._labels import remaining_log_weight, row_labels
 
@@ -63,9 +64,9 @@ def left_out_with(columns, coordinates) -> Int[Array, " n"]:
 
 
 def leave_one_out_log_densities(
-    columns, bandwidth, coordinates, log_weights, stride: int = 1
+    columns, bandwidth, coordinates, log_weights, places: Int[Array, " m"] | None = None
 ) -> tuple[Float[Array, " m"], tuple[Float[Array, " m"], ...]]:
-    """Log density (of the coordinates) of every `stride`-th row given the rows that differ.
+    """Log density (of the coordinates) of rows, all or some, given the rows that differ.
 
     Returns:
         It, -inf where no row differs, and its derivative by each column's bandwidth.
@@ -85,15 +86,18 @@ def leave_one_out_log_densities(
         return total, tuple(slopes)
 
     labels = left_out_with(columns, coordinates)
+    queries, query_labels = coordinates, labels
+    if places is not None:
+        queries, query_labels = coordinates[places], labels[places]
     value, slopes = pairwise_log_sum_and_means(
         kernel,
-        coordinates[::stride],
+        queries,
         coordinates,
         log_weights,
-        query_labels=labels[::stride],
+        query_labels=query_labels,
         point_labels=labels,
     )
-    return value - remaining_log_weight(labels[::stride], labels, log_weights), slopes
+    return value - remaining_log_weight(query_labels, labels, log_weights), slopes
 
 
 def leave_one_out(
@@ -118,7 +122,8 @@ def leave_one_out(
     ranges = [CONTINUOUS_RANGE if c.continuous else DISCRETE_RANGE for c in columns]
     lower, upper = jnp.array(ranges, dtype).T
     largest_step = jnp.where(continuous, 1, 3).astype(dtype)
-    weights = jnp.exp(log_weights[::stride])
+    places = places_with_weight(jnp.exp(log_weights), stride)
+    weights = jnp.exp(log_weights[places])
 
     def bandwidths(t):
         of_discrete = largest * jax.nn.sigmoid(jnp.where(continuous, 0, t))
@@ -127,7 +132,7 @@ def leave_one_out(
     def likelihood_and_slopes(t):
         bandwidth, change = jax.jvp(bandwidths, (t,), (jnp.ones_like(t),))
         value, slopes = leave_one_out_log_densities(
-            columns, bandwidth, coordinates, log_weights, stride
+            columns, bandwidth, coordinates, log_weights, places
         )
         alone = jnp.isneginf(value)
         share = jnp.where(alone, 0, weights)

@@ -16,7 +16,7 @@ class Observation(Stored):
 
     Raises:
         ValueError: for shapes that do not fit, values that are not finite, or noise that is not
-            positive.
+            positive. Inside jit such noise gives NaN.
     """
 
     operator: Float[Array, "k d"]
@@ -35,6 +35,7 @@ class Observation(Stored):
         noise = checks.positive("noise", checks.as_float("noise", noise))
         if noise.shape not in ((), (count,)):
             raise ValueError(f"noise must have shape () or ({count},); got shape {noise.shape}")
+        noise = jnp.where(jnp.isfinite(noise) & (noise > 0), noise, jnp.nan)
         self.noise = jnp.broadcast_to(noise, (count,)).astype(self.operator.dtype)
 
 

@@ -7,13 +7,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 _HALVINGS = 60
-_REACH = 20.0
+_TOLERANCE = 1e-2
 
 
 def crossing(
-    falling: Callable, value: Float[Array, ""], about: Float[Array, ""]
+    falling: Callable, value: Float[Array, ""], low: Float[Array, ""], high: Float[Array, ""]
 ) -> Float[Array, ""]:
-    """The log noise within 20 of `about` at which `falling(log noise)` is `value`."""
+    """The log noise between two bounds at which `falling(log noise)` is `value`.
+
+    NaN where it is at none: one beyond the bounds, or beyond the range of the dtype.
+    """
 
     def halve(_, bounds):
         low, high = bounds
@@ -21,5 +24,6 @@ def crossing(
         above = falling(centre) > value
         return jnp.where(above, centre, low), jnp.where(above, high, centre)
 
-    low, high = jax.lax.fori_loop(0, _HALVINGS, halve, (about - _REACH, about + _REACH))
-    return 0.5 * (low + high)
+    low, high = jax.lax.fori_loop(0, _HALVINGS, halve, (low, high))
+    found = 0.5 * (low + high)
+    return jnp.where(jnp.abs(falling(found) - value) <= _TOLERANCE * value, found, jnp.nan)

@@ -43,7 +43,7 @@ def condensation_noise(gaussian: FittedGaussian, n: int | Real[ArrayLike, ""]) -
     n = checks.as_number("n", n)
     if checks.is_concrete(n) and not checks.holds(lambda n: jnp.isfinite(n) & (n > 1), n):
         raise ValueError(f"n must be at least 2; got {n}")
-    return _condensation_noise(gaussian, n)
+    return _condensation_noise(gaussian, jnp.where(jnp.isfinite(n) & (n > 1), n, jnp.nan))
 
 
 @jax.jit
@@ -52,9 +52,9 @@ def _condensation_noise(gaussian: FittedGaussian, n):
     wanted = jnp.log(n.astype(gaussian.mean.dtype))
 
     def information(log_noise, gaussian):
-        variance = jnp.exp(2 * log_noise)
-        of_modes = jnp.sum(jnp.log1p(gaussian.eigenvalues / variance))
-        return 0.5 * (of_modes + (d - rank) * jnp.log1p(gaussian.floor / variance))
+        precision = jnp.exp(-2 * log_noise)
+        of_modes = jnp.sum(jnp.log1p(gaussian.eigenvalues * precision))
+        return 0.5 * (of_modes + (d - rank) * jnp.log1p(gaussian.floor * precision))
 
     fixed = jax.lax.stop_gradient(gaussian)
     largest = jnp.maximum(jnp.max(fixed.eigenvalues, initial=0.0), fixed.floor)
@@ -63,11 +63,21 @@ def _condensation_noise(gaussian: FittedGaussian, n):
     def at_fixed(log_noise):
         return information(log_noise, fixed)
 
-    found = crossing(at_fixed, jax.lax.stop_gradient(wanted), middle)
+    # Were all d modes as large as the largest it would be the highest, with that one alone the
+    # lowest: log(1 + lam / s^2) is 2 log n over their number. A nat more for rounding.
+    entropy = 2 * jax.lax.stop_gradient(wanted)
+    bounds = (middle - 0.5 * _log_expm1(y) for y in (entropy, entropy / d))
+    low, high = (bound + margin for bound, margin in zip(bounds, (-1, 1), strict=True))
+    found = crossing(at_fixed, jax.lax.stop_gradient(wanted), low, high)
     # One Newton step: none for the value, the implicit derivative for gradients.
     slope = jax.lax.stop_gradient(jax.grad(information)(found, fixed))
     gap = information(found, gaussian) - wanted
     return jnp.exp(found - (gap - jax.lax.stop_gradient(gap)) / slope)
+
+
+def _log_expm1(y):
+    """`log(exp(y) - 1)`, of y that the exponential would overflow at too."""
+    return y + jnp.log(-jnp.expm1(-y))
 
 
 def memorised_share(
@@ -101,4 +111,5 @@ def memorised_share(
         raise ValueError(f"threshold must lie between 0.5 and 1; got {threshold}")
     x = empirical.sample(draws, sigma, key=key)
     proves = threshold**2 + (1 - threshold) ** 2
-    return jnp.mean((empirical.participation_ratio(x, sigma) > proves).astype(x.dtype))
+    ratio = empirical.participation_ratio(x, sigma)
+    return jnp.mean(jnp.where(jnp.isnan(ratio), ratio, ratio > proves))

@@ -126,8 +126,8 @@ def maximum_mean_discrepancy(
         A `Distance`, between 0 and 2 but for its noise.
 
     Raises:
-        ValueError: for fewer than two rows, columns that differ, or a bandwidth that is not
-            positive.
+        ValueError: for fewer than two rows, columns that differ, a bandwidth that is not
+            positive, or none with rows that are all the same. Inside jit such values give NaN.
 
     Example:
         >>> import jax
@@ -143,9 +143,14 @@ def maximum_mean_discrepancy(
     if bandwidth is None:
         both = jnp.concatenate([x, y])
         scale = jnp.sqrt(jnp.sum(jnp.var(both, axis=0)))
+        if checks.is_concrete(scale) and not checks.holds(lambda s: s > 0, scale):
+            raise ValueError(
+                "bandwidth must be given where all rows of x and y are the same; got None"
+            )
     else:
         scale = checks.positive("bandwidth", checks.as_number("bandwidth", bandwidth))
-    return _two_sample(_gaussian, (scale**-2.0).astype(x.dtype), x, y)
+    scale = checks.poison(scale.astype(x.dtype), jnp.isfinite(scale) & (scale > 0))
+    return _two_sample(_gaussian, scale**-2.0, x, y)
 
 
 def frechet_distance(x: Real[ArrayLike, "n d"], y: Real[ArrayLike, "m d"]) -> Distance:
@@ -206,7 +211,8 @@ def _frechet(x, y):
 
 
 def _minus_distance(square, _):
-    return -jnp.sqrt(square)
+    apart = square > 0  # the root has no derivative at zero
+    return -jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1)), 0)
 
 
 def _gaussian(square, precision):
@@ -263,5 +269,7 @@ def _row_means(kernel, parameter, rows, others, same: bool):
 
 
 def _pair(x, y):
+    """Both samples relative to one row: far from zero, products would lose what differs."""
     x = checks.as_points("x", x, at_least=2)
-    return x, checks.as_points("y", y, dimension=x.shape[1], at_least=2).astype(x.dtype)
+    y = checks.as_points("y", y, dimension=x.shape[1], at_least=2).astype(x.dtype)
+    return x - x[:1], y - x[:1]

@@ -13,6 +13,7 @@ from estimators.score._models import (
 
 # Karras et al. 2022 choose these for data of standard deviation 1/2; relative to it.
 _LOWEST, _LOG_MEAN, _LOG_SPREAD = 0.004, -0.5, 1.2
+_REACH = 20.0  # how far in log noise the highest may lie from the data's scale
 
 
 class NoiseRange(Stored):
@@ -79,7 +80,8 @@ def _suggest(gaussian: FittedGaussian, tolerance):
         of_modes = jnp.sum(excess(gaussian.eigenvalues)) + (d - rank) * excess(gaussian.floor)
         return 0.5 * (of_modes + squared_mean * precision)
 
-    highest = crossing(divergence, tolerance, 0.5 * jnp.log(total + squared_mean))
+    scale = 0.5 * jnp.log(total + squared_mean)
+    highest = crossing(divergence, tolerance, scale - _REACH, scale + _REACH)
     return NoiseRange(
         _LOWEST * spread,
         jnp.exp(highest),

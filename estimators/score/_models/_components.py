@@ -6,7 +6,8 @@ sigma^2 I. Everything asked of it is a function of its modes applied to x - mu_k
     sum_k R_k [ b_k (x - mu_k) + U_k ((a_k - b_k) U_k^T (x - mu_k)) ],
 
 which is two matrix products with all bases side by side, and no array of shape (m, K, d).
-A Gaussian is one component, an isotropic mixture has rank 0.
+A Gaussian is one component, an isotropic mixture has rank 0. Only the log density goes through
+the components one by one (`_squares_outside`).
 """
 
 from typing import NamedTuple
@@ -17,6 +18,9 @@ from jaxtyping import Array, Float, Key
 
 from estimators._core import product
 from estimators._core._blocks import map_blocks
+
+# Columns of all components for which vectors (m, columns) are held at once.
+_COLUMNS_AT_ONCE = 1024
 
 
 class Components(NamedTuple):
@@ -164,12 +168,28 @@ def _log_joint(components: Components, located: _Located):
     value = jnp.sum(squares / located.of_modes + jnp.log(located.of_modes), -1)
     value = value + d * jnp.log(2 * jnp.pi)
     if not components.complete:
-        x, means = located.x, located.means
-        apart = -2 * product(x, means.T) + jnp.sum(means**2, -1)[None]
-        distances = jnp.sum(x**2, -1, keepdims=True) + apart
-        rest = jnp.maximum(distances - jnp.sum(squares, -1), 0)
+        rest = _squares_outside(components, located)
         value = value + rest / located.of_floor + (d - rank) * jnp.log(located.of_floor)
     return components.log_weights[None] - 0.5 * value
+
+
+def _squares_outside(components: Components, located: _Located) -> Float[Array, "m K"]:
+    """Squared length of what of each row no mode holds, component after component.
+
+    Not the difference of two squared lengths: a mode of large variance would leave nothing of
+    it but rounding, over the floor.
+    """
+
+    @jax.checkpoint  # else a derivative would store the vectors of all components
+    def one(component):
+        mean, basis, projected = component
+        outside = located.x - mean[None] - product(projected, basis.T)
+        return jnp.sum(outside**2, -1)
+
+    count, d, _ = components.basis.shape
+    by_component = located.means, components.basis, jnp.moveaxis(located.projected, 1, 0)
+    together = min(count, max(1, _COLUMNS_AT_ONCE // d))
+    return jax.lax.map(one, by_component, batch_size=together).T
 
 
 def _apply(components: Components, located: _Located, share, of_modes, of_floor):

@@ -4,8 +4,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key, Real
 
-from estimators._core import Spec, checks, kernel_statistics, log_sum_exp, normalised, weighted_mean
-from estimators.score._models._model import AnalyticModel, as_noised
+from estimators._core import Spec, checks, normalised, weighted_mean
+from estimators._core._moments import log_of_weights
+from estimators.score._models._model import AnalyticModel, as_noise, as_noised
+from estimators.score._models._point_sums import (
+    log_kernel_sum,
+    mean_shift,
+    participation_ratio,
+)
 
 
 class FittedEmpirical(AnalyticModel):
@@ -60,7 +66,7 @@ class FittedEmpirical(AnalyticModel):
     ) -> Float[Array, "n d"]:
         """Draw `n` of the points with replacement, and noise them."""
         checks.integer("n", n, at_least=1)
-        sigma = checks.positive("sigma", checks.as_number("sigma", sigma), zero=True)
+        sigma = as_noise("sigma", checks.as_number("sigma", sigma))
         of_points, of_noise = jax.random.split(checks.as_key(key))
         chosen = jax.random.categorical(of_points, self.log_weights, shape=(n,))
         noise = jax.random.normal(of_noise, (n, self.dimension), self.points.dtype)
@@ -72,7 +78,9 @@ class Empirical(Spec):
 
     Its law at noise sigma is the Gaussian kernel density of bandwidth sigma, so the regimes of
     that density are the memorisation regimes of this score: below the noise
-    `score.condensation_noise` it points at the nearest data point.
+    `score.condensation_noise` it points at the nearest data point. Where the noise is so low
+    that a matrix product of squared distances would round too much (below about 1/140 of the
+    data's radius in float32), distances are computed by differences, which is slower.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -92,8 +100,8 @@ class Empirical(Spec):
         """Keep `points`, one row a sample.
 
         Raises:
-            ValueError: for shapes that do not fit, or values that are not finite. Inside jit
-                such values give NaN.
+            ValueError: for shapes that do not fit, values that are not finite, or negative
+                weights. Inside jit such values give NaN.
         """
         points = checks.as_points("points", points)
         weights = checks.as_weights("weights", weights, points.shape[0], points.dtype)
@@ -104,8 +112,7 @@ class Empirical(Spec):
 def _fit(points, weights) -> FittedEmpirical:
     weights = normalised(weights)
     location = weighted_mean(points, weights)
-    log_weights = jnp.where(weights > 0, jnp.log(weights), -jnp.inf)
-    fitted = FittedEmpirical(points - location[None], log_weights, location)
+    fitted = FittedEmpirical(points - location[None], log_of_weights(weights), location)
     return checks.poison(fitted, jnp.all(jnp.isfinite(points)))
 
 
@@ -118,17 +125,16 @@ def _flat(function, fitted: FittedEmpirical, x, sigma):
 @jax.jit
 def _shift(fitted: FittedEmpirical, rows, sigma):
     """From each row to the weighted mean of the points: sigma^2 times the score."""
-    return kernel_statistics(rows, fitted.points, fitted.log_weights, sigma**-2.0).mean_shift
+    return mean_shift(rows, fitted.points, fitted.log_weights, sigma**-2.0)
 
 
 @jax.jit
 def _log_density(fitted: FittedEmpirical, rows, sigma):
     d = rows.shape[1]
-    value = log_sum_exp(rows, fitted.points, fitted.log_weights, sigma**-2.0)
+    value = log_kernel_sum(rows, fitted.points, fitted.log_weights, sigma**-2.0)
     return value - 0.5 * d * jnp.log(2 * jnp.pi) - d * jnp.log(sigma)
 
 
 @jax.jit
 def _participation_ratio(fitted: FittedEmpirical, rows, sigma):
-    statistics = kernel_statistics(rows, fitted.points, fitted.log_weights, sigma**-2.0)
-    return statistics.participation_ratio
+    return participation_ratio(rows, fitted.points, fitted.log_weights, sigma**-2.0)

@@ -20,7 +20,7 @@ from estimators.score._models._components import Components
 from estimators.score._models._spectrum import spectrum
 from estimators.sharding import Rows
 
-OK, NOT_FINITE, UNFINISHED, DEGENERATE = range(4)
+OK, NOT_USABLE, UNFINISHED, DEGENERATE = range(4)
 _LLOYD = 10
 # A subspace that starts from the last round's modes needs few rounds of its own.
 _ROUNDS = 2
@@ -92,11 +92,12 @@ def _maximise(points, key, count: int, rank: int, progress: Progress, part: Part
     low = jnp.asarray(-jnp.inf, rows.dtype)
     start = first, low, jnp.asarray(jnp.inf, rows.dtype), jnp.zeros((), jnp.int32)
     found, likelihood, gain, steps = jax.lax.while_loop(unfinished, body, start)
-    finite = everywhere(jnp.all(jnp.isfinite(points)), axis)
+    allowed = (progress.tolerance > 0) & (progress.regularisation >= 0)
+    usable = everywhere(jnp.all(jnp.isfinite(points)), axis) & allowed
     ended = jnp.where(gain > tolerance, UNFINISHED, jnp.where(jnp.isnan(gain), DEGENERATE, OK))
-    status = jnp.where(finite, ended, NOT_FINITE).astype(jnp.int32)
+    status = jnp.where(usable, ended, NOT_USABLE).astype(jnp.int32)
     found = found._replace(means=found.means + location[None])
-    good = finite & (status != DEGENERATE)
+    good = usable & (status != DEGENERATE)
     return checks.poison(found, good), checks.poison(likelihood, good), steps, status
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, Key, Real
 from estimators._core import Stored, checks
 from estimators.score._models import _components
 from estimators.score._models._components import Components
-from estimators.score._models._model import as_noised
+from estimators.score._models._model import as_noise, as_noised
 from estimators.score._models._with_components import ComponentModel, by_rows
 
 
@@ -24,7 +24,8 @@ class GaussianInfo(Stored):
     Attributes:
         explained_variance: share of the total variance that the kept modes hold.
         shrinkage: share of the isotropic target in the covariance.
-        status: 0 ok; 1 the points were not finite (every result is NaN).
+        status: 0 ok; 1 the points were not finite, or a weight or the shrinkage out of its range
+            (every result is NaN).
     """
 
     explained_variance: Float[Array, ""]
@@ -109,8 +110,7 @@ class FittedGaussian(ComponentModel):
         """
         noises = []
         for name, noise in (("from_sigma", from_sigma), ("to_sigma", to_sigma)):
-            noise = checks.as_float(name, noise).astype(self.mean.dtype)
-            noises.append(checks.positive(name, noise, zero=True))
+            noises.append(as_noise(name, checks.as_float(name, noise)).astype(self.mean.dtype))
         return _log_determinant(self.components, *jnp.broadcast_arrays(*noises))
 
     def reverse_transition(

@@ -16,7 +16,7 @@ from estimators.score._models._spectrum import Spectrum, route, spectrum
 from estimators.sharding import Rows, values_like
 from estimators.sharding._blocks import Blocks
 
-OK, NOT_FINITE = range(2)
+OK, NOT_USABLE = range(2)
 
 
 class Gaussian(Spec):
@@ -81,7 +81,7 @@ class Gaussian(Spec):
             ValueError: for shapes that do not fit, fewer than two rows, values that are not
                 finite, a rank above the columns or above the rows less one, or a shrinkage
                 rule together with a rank whose route never sees the whole spectrum. Inside
-                jit, values that are not finite give NaN.
+                jit, values that are not finite or out of their range give NaN.
         """
         if isinstance(points, Blocks):
             return _finish(self.shrinkage, *from_blocks(self, points, weights), jnp.asarray(True))
@@ -149,7 +149,7 @@ def _fit(spec: Gaussian, points, weights, rank: int, part: Part | None = None) -
     axis = None
     if part is not None:
         n, axis = part.count, part.axis_name
-    weights = normalised(weights, axis)
+    given, weights = weights, normalised(weights, axis)
     mean = weighted_mean(points, weights, axis)
     unbiased = weights / (1 - total(jnp.sum(weights**2), axis))
     if isinstance(spec.shrinkage, Choice):
@@ -167,10 +167,11 @@ def _fit(spec: Gaussian, points, weights, rank: int, part: Part | None = None) -
     else:
         share = spec.shrinkage
         found = spectrum(points, unbiased, mean, rank, part=part)
-    return _finish(share, mean, found, everywhere(jnp.all(jnp.isfinite(points)), axis))
+    usable = jnp.all(jnp.isfinite(points)) & jnp.all(given >= 0)
+    return _finish(share, mean, found, everywhere(usable, axis))
 
 
-def _finish(share, mean, found: Spectrum, finite) -> FittedGaussian:
+def _finish(share, mean, found: Spectrum, usable) -> FittedGaussian:
     """The fitted Gaussian of a spectrum, its eigenvalues pulled to their mean by a share."""
     d, rank = found.basis.shape
     share = share.astype(mean.dtype)
@@ -178,6 +179,7 @@ def _finish(share, mean, found: Spectrum, finite) -> FittedGaussian:
     target = found.total / d
     values = (1 - share) * found.eigenvalues + share * target
     floor = (1 - share) * found.floor + share * target if rank < d else found.floor
-    status = jnp.where(finite, OK, NOT_FINITE).astype(jnp.int32)
+    usable = usable & (share >= 0) & (share <= 1)
+    status = jnp.where(usable, OK, NOT_USABLE).astype(jnp.int32)
     info = GaussianInfo(explained, share, status)
-    return checks.poison(FittedGaussian(mean, found.basis, values, floor, info), finite)
+    return checks.poison(FittedGaussian(mean, found.basis, values, floor, info), usable)

@@ -24,9 +24,9 @@ class MixtureInfo(Stored):
     Attributes:
         log_likelihood: mean log density of the rows in the last expectation step, nats.
         steps: how many rounds of expectation-maximisation were made.
-        status: 0 ok; 1 the points were not finite (every result is NaN); 2 the rounds ended
-            before the gain fell below the tolerance (the fit is usable); 3 a component lost all
-            its variance (every result is NaN).
+        status: 0 ok; 1 the points were not finite, or an option out of its range (every result
+            is NaN); 2 the rounds ended before the gain fell below the tolerance (the fit is
+            usable); 3 a component lost all its variance (every result is NaN).
     """
 
     log_likelihood: Float[Array, ""]

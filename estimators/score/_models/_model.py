@@ -59,9 +59,7 @@ def as_noised(model: ScoreModel, x, *, positive: bool = False, **noises) -> tupl
     x = checks.as_queries("x", x, model.dimension)
     checked = []
     for name, noise in noises.items():
-        noise = checks.positive(name, checks.as_float(name, noise), zero=not positive)
-        noise = noise.astype(x.dtype)
-        noise = jnp.where((noise > 0) | ((noise == 0) & (not positive)), noise, jnp.nan)
+        noise = as_noise(name, checks.as_float(name, noise), positive=positive).astype(x.dtype)
         try:
             checked.append(jnp.broadcast_to(noise, x.shape[:-1]))
         except ValueError:
@@ -70,6 +68,13 @@ def as_noised(model: ScoreModel, x, *, positive: bool = False, **noises) -> tupl
                 f"got shape {noise.shape}"
             ) from None
     return (x, *checked)
+
+
+def as_noise(name: str, noise: Array, *, positive: bool = False) -> Array:
+    """Check noise levels alone, as `as_noised` does."""
+    noise = checks.positive(name, noise, zero=not positive)
+    allowed = jnp.isfinite(noise) & ((noise > 0) if positive else (noise >= 0))
+    return jnp.where(allowed, noise, jnp.nan)
 
 
 def as_model(name: str, model) -> ScoreModel:

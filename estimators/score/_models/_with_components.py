@@ -8,7 +8,7 @@ from jaxtyping import Array, ArrayLike, Float, Key, Real
 from estimators._core import checks
 from estimators.score._models import _components
 from estimators.score._models._components import Components
-from estimators.score._models._model import AnalyticModel, as_noised
+from estimators.score._models._model import AnalyticModel, as_noise, as_noised
 
 
 class ComponentModel(AnalyticModel):
@@ -47,7 +47,7 @@ class ComponentModel(AnalyticModel):
     ) -> Float[Array, "n d"]:
         """Draw `n` rows from the law at noise `sigma`."""
         checks.integer("n", n, at_least=1)
-        sigma = checks.positive("sigma", checks.as_number("sigma", sigma), zero=True)
+        sigma = as_noise("sigma", checks.as_number("sigma", sigma))
         return _sample(self.components, n, sigma, checks.as_key(key))
 
 

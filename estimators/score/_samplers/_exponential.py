@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from estimators.score._models import (
     FittedGaussian,
+    as_gaussian,
     by_mode,
 )
 from estimators.score._samplers._multistep import Last
@@ -23,6 +24,9 @@ class GaussianExponential(Sampler):
     """
 
     gaussian: FittedGaussian
+
+    def __check_init__(self):
+        as_gaussian("gaussian", self.gaussian)
 
     def start(self, denoise, x, sigma):
         """Nothing has been evaluated yet."""
