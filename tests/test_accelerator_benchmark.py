@@ -137,7 +137,7 @@ def test_the_ceiling_is_that_of_the_slowest_part():
 
 def test_what_the_network_needs_is_what_the_compiler_counts():
     network = information.MIST().network
-    read = jnp.zeros_like(network.scaling.centre)
+    read = jnp.zeros_like(network.scaling.centre)[None]
     program = jax.jit(type(network).compressed).lower(network, read).compile()
     costs = program.cost_analysis()
     assert costs is not None

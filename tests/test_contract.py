@@ -691,6 +691,19 @@ TABLE = [
 
 # Rows that differ from one above by an option: with the tests that compile for minutes.
 VARIANTS = {
+    "TotalCorrelationGaussianCopula",
+    "TotalCorrelationKSG",
+    "ConditionalKSG",
+    "MixtureKSG",
+    "Ross",
+    "AdaptiveBinned",
+    "CanonicalCorrelation",
+    "ProductKDE('loo', 3 columns)",
+    "GlobalWeights('fine')",
+    "stream",
+    "regime",
+    "cumulative_distribution, survival",
+    "simulate.Mixture",
     "KDE(learned, shrunken)",
     "SplitRegression(two ends, groups, weights)",
     "ConditionalGaussianCopula",

@@ -145,6 +145,7 @@ def test_every_example_is_judged():
 
 # Training, many estimators, or starting Python twice more.
 SLOW = {
+    "conformal_batch",
     "information",
     "information_adapt",
     "information_projection",
@@ -166,6 +167,22 @@ def test_example(name, capsys):
 
 # Training, choosing among many estimators, or drawing many data sets: slow to compile.
 SLOW_EXAMPLES = {
+    "estimators.information._neighbours._ross",
+    "estimators.density._fast._approximate",
+    "estimators.compat.sklearn",
+    "estimators.density._fast._stream",
+    "estimators.information._inference._permutation",
+    "estimators.information._plug_in._adaptive",
+    "estimators.information._neighbours._conditional",
+    "estimators.conformal._predictive._highest_density",
+    "estimators.information._compressed",
+    "estimators.information._gaussian._conditional_gaussian",
+    "estimators.conformal._conditional._spec",
+    "estimators.information._gaussian._total_correlation_gaussian",
+    "estimators.density._product._product",
+    "estimators.quantile._stacking._out_of_fold",
+    "estimators.information.simulate._bimodal",
+    "estimators.information.simulate._flow",
     "estimators.conformal._multivariate._directional",
     "estimators.conformal._probability._correctness",
     "estimators.conformal._ratio._kernel",

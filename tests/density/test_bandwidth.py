@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import slow
 from scipy import optimize, stats
 from scipy.special import logsumexp
 
@@ -128,7 +129,7 @@ def test_every_second_row_without_weight(of_mesh):
     np.testing.assert_allclose(got.log_likelihood, expected.log_likelihood, rtol=1e-4)
 
 
-@pytest.mark.parametrize("spec", ["shrunken", "product"])
+@pytest.mark.parametrize("spec", slow.parameters(["shrunken", "product"], ["product"]))
 def test_every_second_row_without_weight_in_other_searches(spec):
     points = jax.random.normal(jax.random.key(3), (4096, 2))
     weights = jnp.ones(4096).at[::2].set(0)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import slow
 from scipy import stats
 from scipy.special import logsumexp
 
@@ -36,7 +37,7 @@ def problem():
     return _learn.Rows(rows, jnp.log(WEIGHTS), row_labels(rows), jnp.asarray(WIDTHS))
 
 
-@pytest.mark.parametrize("moves", [True, False])
+@pytest.mark.parametrize("moves", slow.parameters([True, False], ["False"]))
 @pytest.mark.parametrize("structure", [_learn.SCALAR, _learn.DIAGONAL, _learn.FULL])
 def test_every_step_raises_the_leave_one_out_likelihood(x64, structure, moves):
     rows, shape = problem(), jnp.asarray(np.cov(ROWS.T))

@@ -10,6 +10,7 @@ from laws import LAWS
 
 from estimators import information
 from estimators.information._inference import _matrix
+from estimators.information._inference._permutation import p_value
 from estimators.testing import refuses
 
 
@@ -139,12 +140,13 @@ def test_matrix_traces_once_and_marks_bad_columns_inside_jit():
 
 @pytest.mark.parametrize("unit", [1.0, 1e-6, 1e6])
 def test_the_unit_of_a_statistic_does_not_matter(unit):
-    x, noise = jax.random.normal(jax.random.key(0), (2, 100, 1))
-    found = information.permutation_test(
-        x, x + noise, key=jax.random.key(1), permutations=19,
-        statistic=lambda a, b: unit * jnp.abs(jnp.mean((a - a.mean()) * (b - b.mean()))),
-    )  # fmt: skip
-    assert float(found.p_value) == pytest.approx(1 / 20)
+    null = unit * jnp.linspace(0.1, 1.0, 19)
+    for observed, reached in ((1.1, 0), (0.98, 1), (1.0, 1), (0.0, 19)):
+        found = 20 * p_value(null, unit * jnp.asarray(observed))
+        assert float(found) == pytest.approx(1 + reached)
+    # What differs by rounding is equal, and a null of one value has no spread.
+    assert float(20 * p_value(null, null[-1] * (1 + 1e-6))) == pytest.approx(2)
+    assert float(p_value(jnp.full(19, unit), jnp.asarray(unit))) == 1
 
 
 def test_a_statistic_is_one_number_of_x_and_y():

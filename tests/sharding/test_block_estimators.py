@@ -55,7 +55,9 @@ SPECS = {
 
 
 @pytest.mark.parametrize("dtype", RELATIVE)
-@pytest.mark.parametrize("spec", slow.parameters(SPECS, {"vector", "scott", "shrunken"}))
+@pytest.mark.parametrize(
+    "spec", slow.parameters(SPECS, {"vector", "scott", "shrunken", "heavy", "matrix"})
+)
 def test_kernel_density_has_the_numbers_of_that_in_memory(spec, dtype):
     with of_dtype(dtype):
         points, weights, queries = rows(dtype)

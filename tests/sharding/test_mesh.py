@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import slow
 from computations import COMPUTATIONS, density_by, rows, squared_error, training_data, weights
 from jax.sharding import AxisType
 
@@ -29,11 +30,8 @@ def close(got, expected, dtype):
         np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * scale)
 
 
-# Every computation on 8 devices; those of one kind each on any number, and in float32, at once.
-EACH_KIND = ("density, scott", "conformal quantile", "KSG", "Gaussian", "mixture", "training")
-FIRST = [
-    pytest.param(n, marks=() if n in EACH_KIND else pytest.mark.thorough) for n in COMPUTATIONS
-]
+# Every computation on 8 devices; two of them on any number, and three in float32, at once.
+FEW = ("density, scott", "conformal quantile", "KSG")
 
 
 def agree(name, numbers):
@@ -43,17 +41,17 @@ def agree(name, numbers):
         close(compute(over(devices), np.float64), expected, np.float64)
 
 
-@pytest.mark.parametrize("name", [name for name in COMPUTATIONS if name not in EACH_KIND])
+@pytest.mark.parametrize("name", COMPUTATIONS)
 def test_eight_devices_give_the_numbers_of_one(x64, name):
     agree(name, [8])
 
 
-@pytest.mark.parametrize("name", FIRST)
+@pytest.mark.parametrize("name", slow.parameters(COMPUTATIONS, set(COMPUTATIONS) - set(FEW[:2])))
 def test_any_number_of_devices_gives_the_numbers_of_one(x64, name):
     agree(name, [1, 2, 4, 8])
 
 
-@pytest.mark.parametrize("name", FIRST)
+@pytest.mark.parametrize("name", slow.parameters(COMPUTATIONS, set(COMPUTATIONS) - set(FEW)))
 def test_in_float32_too(name):
     compute = COMPUTATIONS[name]
     close(compute(over(8), np.float32), compute(lambda tree: tree, np.float32), np.float32)

@@ -80,7 +80,8 @@ def average(
         )
     checks.finite("weights", weights)
     total_weight = jnp.sum(weights, (0, 1) if weights.ndim == 3 else 0, keepdims=True)
-    if checks.is_concrete(weights) and not checks.holds(lambda t: (t != 0).all(), total_weight):
+    known = checks.is_concrete(total_weight)
+    if known and not checks.holds(lambda t: (t != 0).all(), total_weight):
         raise ValueError("weights must not sum to zero over the models of a level; they do")
     weights = weights / total_weight
 
