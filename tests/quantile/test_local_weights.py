@@ -175,9 +175,8 @@ def test_several_partitions_predict_by_their_mean():
     assert np.abs(each[0] - each[1]).max() > 0.01
 
 
-@pytest.mark.parametrize(
-    "resolution", slow.parameters(["coarse", "product"], ["coarse", "product"])
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("resolution", ["coarse", "product"])
 def test_it_finds_out_who_is_right_where(resolution):
     z, y, x = experts()
     spec = quantile.LocalWeights(resolution, steps=400, learning_rate=1e-2)
