@@ -218,7 +218,9 @@ def positive(name: str, value, *, zero: bool = False):
 def probability(name: str, value):
     """Refuse a number outside the open interval (0, 1)."""
     try:
-        inside = not is_concrete(value) or 0 < float(np.asarray(value) + 0) < 1
+        if isinstance(value, str):
+            raise TypeError("a text, which float would read")
+        inside = not is_concrete(value) or 0 < float(value) < 1
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be a single number; got {_describe(value)}") from None
     if not inside:

@@ -55,8 +55,7 @@ def points_of(fitted):
 
 def without_points(fitted):
     """What every device has: all but the points and their weights."""
-    where = lambda f: (*points_of(f), f.placement)  # noqa: E731
-    return eqx.tree_at(where, fitted, (None,) * 4, is_leaf=is_none)
+    return eqx.tree_at(lambda f: (*points_of(f), f.placement), fitted, (None,) * 4, is_leaf=is_none)
 
 
 def with_points(points, bare):

@@ -90,11 +90,9 @@ def widened(network: Network, held_out: Sequence[DataSets], unseen: Sequence[Dat
     covered = {}
     for widening in WIDENINGS:
         trial = calibrated(_with_widening(network, [widening] * BINS[0]), held_out)
+        answers = [expand(predict(trial, of.features, calibrated=True)) for of in unseen]
         covered[widening] = np.concatenate(
-            [
-                covers(np.asarray(expand(predict(trial, of.features, calibrated=True))), of[1])
-                for of in unseen
-            ]
+            [covers(np.asarray(a), of.information) for a, of in zip(answers, unseen, strict=True)]
         )
 
     def least(mine):
